@@ -1,0 +1,308 @@
+//! Effects: each is performed in a task of its own, and reports back as a command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use workflow::decide::{ATTEMPTS, Command, Effect, Found, Unfit};
+use workflow::event::{Direction, Left, Verdict};
+use workflow::judge;
+use workflow::model::{Call, Facts, Risk, StepId, Verify, WorkflowId};
+use workflow::reply::Reply;
+use workflow::state::State;
+
+use crate::Engine;
+use crate::live::Live;
+use crate::ports::{Dispatch as _, Meta, Outgoing, Ports};
+
+/// Counts an effect as in flight until it is dropped, however its task ends.
+struct InFlight<P: Ports>(Engine<P>, Arc<Live>);
+
+impl<P: Ports> InFlight<P> {
+    fn new(engine: &Engine<P>, live: &Arc<Live>) -> Self {
+        engine.inner.in_flight.fetch_add(1, Ordering::SeqCst);
+        live.in_flight.fetch_add(1, Ordering::SeqCst);
+        Self(engine.clone(), Arc::clone(live))
+    }
+}
+
+impl<P: Ports> Drop for InFlight<P> {
+    fn drop(&mut self) {
+        self.1.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.inner.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.inner.idle.notify_waiters();
+    }
+}
+
+impl<P: Ports> Engine<P> {
+    /// Performs an effect of a turn that is committed, or needs no commit.
+    pub(crate) fn perform(&self, live: &Arc<Live>, state: &State, effect: Effect) {
+        let (engine, live) = (self.clone(), Arc::clone(live));
+        let id = state.id.clone();
+        let timeout = |step: &StepId| {
+            state
+                .call_of(step)
+                .and_then(|c| c.timeout_s)
+                .map_or(self.inner.settings.call_timeout, |s| {
+                    Duration::from_secs(u64::from(s))
+                })
+        };
+        let in_flight = InFlight::new(self, &live);
+        match effect {
+            Effect::Prepare { step, call, key } => {
+                tokio::spawn(async move {
+                    let found = engine.prepare(&id, &step, call, key).await;
+                    live.report(&engine, Command::Prepared { step, found })
+                        .await;
+                    drop(in_flight);
+                });
+            }
+            Effect::Send {
+                step,
+                direction,
+                attempt,
+                key,
+                call,
+                target,
+                change,
+            } => {
+                let timeout = timeout(&step);
+                // An undo is consented to as what it does, whoever does it by then.
+                let reviewed = state
+                    .step(&step)
+                    .and_then(|(_, found)| found.facts.clone())
+                    .filter(|_| direction == Direction::Do);
+                tokio::spawn(async move {
+                    let start = Instant::now();
+                    let reply = match engine.still_fit(&call, reviewed.as_ref(), change).await {
+                        Ok(facts) => {
+                            let outgoing = Outgoing {
+                                call,
+                                workflow: id.clone(),
+                                step: step.clone(),
+                                direction,
+                                facts,
+                                meta: Meta {
+                                    key,
+                                    attempt,
+                                    target,
+                                },
+                                timeout,
+                            };
+                            engine.ports().dispatch().call(outgoing).await
+                        }
+                        Err(unfit) => not_sent(unfit),
+                    };
+                    let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    if let (Reply::Success { body, size, .. }, Direction::Do) = (&reply, direction)
+                    {
+                        engine.keep(&id, &step, body.clone(), *size);
+                    }
+                    let command = Command::Replied {
+                        step,
+                        direction,
+                        attempt,
+                        took_ms,
+                        reply,
+                    };
+                    live.report(&engine, command).await;
+                    drop(in_flight);
+                });
+            }
+            Effect::Probe {
+                step,
+                direction,
+                verify,
+            } => {
+                tokio::spawn(async move {
+                    let verdict = engine.probe(&id, &step, &verify).await;
+                    let command = Command::Probed {
+                        step,
+                        direction,
+                        verdict,
+                    };
+                    live.report(&engine, command).await;
+                    drop(in_flight);
+                });
+            }
+        }
+    }
+
+    /// Checks a call against the live catalog and, where the tool has previews, asks for one.
+    async fn prepare(
+        &self,
+        id: &WorkflowId,
+        step: &StepId,
+        call: Call,
+        key: String,
+    ) -> Result<Box<Found>, Unfit> {
+        let facts = self.describe(&call).await?;
+        let prepared = if facts.risk.changes() && facts.preview.is_some() {
+            self.ask_preview(id, step, &call, &facts, key).await?
+        } else {
+            workflow::model::Prepared::default()
+        };
+        Ok(Box::new(Found { facts, prepared }))
+    }
+
+    /// What the catalog says of a call that is whole.
+    async fn describe(&self, call: &Call) -> Result<Facts, Unfit> {
+        let described = self
+            .ports()
+            .dispatch()
+            .describe(call, &BTreeMap::new())
+            .await;
+        described.map_err(|unfit| Unfit::new(unfit.code, unfit.message))
+    }
+
+    /// Asks a tool for a preview of a call.
+    pub(crate) async fn ask_preview(
+        &self,
+        id: &WorkflowId,
+        step: &StepId,
+        call: &Call,
+        facts: &Facts,
+        key: String,
+    ) -> Result<workflow::model::Prepared, Unfit> {
+        let Some(argument) = &facts.preview else {
+            return Ok(workflow::model::Prepared::default());
+        };
+        let mut preview = call.clone();
+        preview
+            .arguments
+            .insert(argument.clone(), Value::Bool(true));
+        let outgoing = Outgoing {
+            call: preview,
+            workflow: id.clone(),
+            step: step.clone(),
+            direction: Direction::Do,
+            facts: Facts {
+                // A preview changes nothing: it may be made again.
+                risk: Risk::Read,
+                effect: workflow::model::Effect::Read,
+                ..facts.clone()
+            },
+            meta: Meta {
+                key,
+                attempt: 1,
+                target: None,
+            },
+            timeout: self.inner.settings.read_timeout,
+        };
+        match self.read(outgoing).await {
+            Reply::Success { body, .. } => {
+                let prepared = judge::prepared(call, facts, &body)
+                    .map_err(|error| Unfit::new("companion.preview", error))?;
+                Ok(self.check_undo(prepared).await)
+            }
+            Reply::Failure { code, error, left } => Err(Unfit { code, error, left }),
+            Reply::Lost { why } => Err(Unfit::new("companion.lost", why)),
+        }
+    }
+
+    /// Asks the catalog about a prepared undo: one that could not be sent is none.
+    async fn check_undo(
+        &self,
+        mut prepared: workflow::model::Prepared,
+    ) -> workflow::model::Prepared {
+        let Some(undo) = &mut prepared.undo else {
+            return prepared;
+        };
+        match self.describe(&undo.call).await {
+            Ok(facts) => undo.effect = facts.effect,
+            Err(unfit) => {
+                prepared.no_undo = format!(
+                    "the undo that the companion offers cannot be sent: {}",
+                    unfit.error
+                );
+                prepared.undo = None;
+            }
+        }
+        prepared
+    }
+
+    /// Makes a read, and makes it again when it got lost.
+    async fn read(&self, outgoing: Outgoing) -> Reply {
+        let mut reply = self.ports().dispatch().call(outgoing.clone()).await;
+        for attempt in 2..=ATTEMPTS {
+            if !matches!(reply, Reply::Lost { .. }) {
+                break;
+            }
+            let mut again = outgoing.clone();
+            again.meta.attempt = attempt;
+            reply = self.ports().dispatch().call(again).await;
+        }
+        reply
+    }
+
+    /// Finds out by a read whether a change is in effect. A call that is no read is not made.
+    pub(crate) async fn probe(&self, id: &WorkflowId, step: &StepId, verify: &Verify) -> Verdict {
+        let unclear = |why: String| Verdict::Unclear { why };
+        let facts = match self.describe(&verify.call).await {
+            Ok(facts) => facts,
+            Err(unfit) => {
+                return unclear(format!(
+                    "the check cannot be made: {}: {}",
+                    unfit.code, unfit.error
+                ));
+            }
+        };
+        if facts.risk != Risk::Read {
+            return unclear("the check is not a read, so it is not made".to_owned());
+        }
+        let outgoing = Outgoing {
+            call: verify.call.clone(),
+            workflow: id.clone(),
+            step: step.clone(),
+            direction: Direction::Do,
+            facts,
+            meta: Meta {
+                key: format!("{id}/{step}/verify"),
+                attempt: 1,
+                target: None,
+            },
+            timeout: self.inner.settings.read_timeout,
+        };
+        judge::verdict(verify, &self.read(outgoing).await)
+    }
+
+    /// What the catalog says of a call right before it is sent. What a person approved is sent to
+    /// the tool that was reviewed, and what runs by itself is a read.
+    async fn still_fit(
+        &self,
+        call: &Call,
+        reviewed: Option<&Facts>,
+        change: bool,
+    ) -> Result<Facts, Unfit> {
+        let facts = self.describe(call).await?;
+        let other = reviewed.is_some_and(|reviewed| *reviewed != facts);
+        if (change && other) || (!change && facts.risk != Risk::Read) {
+            return Err(Unfit::new(
+                "companion.changed",
+                "Create the workflow anew: the companion or its tool became another one just \
+                 before the call, so nothing was sent",
+            ));
+        }
+        Ok(facts)
+    }
+
+    fn keep(&self, id: &WorkflowId, step: &StepId, body: Value, size: u64) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.inner
+            .results
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .put(id, step, body, size);
+    }
+}
+
+fn not_sent(unfit: Unfit) -> Reply {
+    Reply::Failure {
+        code: unfit.code,
+        error: unfit.error,
+        left: Left::Nothing,
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine on fakes that can be told to fail: what is sent, in which order, and never twice.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by failing"
+)]
+#![expect(clippy::print_stdout, reason = "the counts are part of the proof")]
+
+mod faults;
+mod gates;
+mod processes;
+mod support;
+mod trust;

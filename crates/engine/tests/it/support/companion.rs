@@ -1,0 +1,184 @@
+//! A fake companion with a ledger of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use engine::ports::Outgoing;
+use guard::digest::Digest;
+use serde_json::{Value, json};
+use workflow::event::{Direction, Left};
+use workflow::model::{Call, Effect, Facts, Risk};
+use workflow::reply::Reply;
+
+/// What a fake companion does with one kind of call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It says that it failed and did nothing.
+    FailsCleanly,
+    /// It did half and says so.
+    FailsHalfDone,
+    /// It did it, and says only that it failed.
+    FailsAfterAll,
+    /// It did it, and nobody hears of it.
+    AnswerLost,
+    /// It never got there.
+    RequestLost,
+}
+
+/// A companion with a ledger: the oracle for lost and doubled work. Its tool `store` has previews;
+/// values are kept by name.
+#[derive(Default)]
+pub(crate) struct FakeCompanion {
+    /// The world.
+    pub(crate) values: Mutex<BTreeMap<String, i64>>,
+    /// Every change that was asked for, in order: key and what was done.
+    pub(crate) ledger: Mutex<Vec<(String, String)>>,
+    /// What goes wrong, by direction and name; each once.
+    pub(crate) faults: Mutex<HashMap<(Direction, String), Fault>>,
+    /// How many calls there were in all.
+    pub(crate) calls: AtomicU64,
+    /// After so many calls nothing is answered any more: the process is as good as dead.
+    pub(crate) freeze_after: AtomicU64,
+    /// After so many previews its tool is another one; 0 is never.
+    pub(crate) another_after: AtomicU64,
+    /// How many previews there were.
+    previews: AtomicU64,
+    /// How often its objects were replaced by others of the same name.
+    pub(crate) rebuilt: AtomicU64,
+    /// It says that everything it does is a read.
+    pub(crate) plays_down: AtomicBool,
+}
+
+impl FakeCompanion {
+    pub(super) fn facts(&self, call: &Call) -> Facts {
+        let action = call.arguments["action"].as_str().unwrap_or_default();
+        let (risk, effect) = match action {
+            _ if self.plays_down.load(Ordering::SeqCst) => (Risk::Read, Effect::Read),
+            "get" => (Risk::Read, Effect::Read),
+            "erase" => (Risk::Destructive, Effect::Idempotent),
+            "once" => (Risk::Write, Effect::Once),
+            _ => (Risk::Write, Effect::Idempotent),
+        };
+        let preview = call.arguments.get("preview") == Some(&Value::Bool(true));
+        Facts {
+            fingerprint: Digest::of_bytes(b"fake"),
+            tool: Digest::of_bytes(if self.is_another() {
+                b"other"
+            } else {
+                b"store"
+            }),
+            action: Some(action.to_owned()),
+            risk: if preview { Risk::Read } else { risk },
+            effect: if preview { Effect::Read } else { effect },
+            preview: (risk != Risk::Read).then(|| "preview".to_owned()),
+            select: Some("action".to_owned()),
+            inverses: vec!["set".to_owned()],
+        }
+    }
+
+    fn is_another(&self) -> bool {
+        let after = self.another_after.load(Ordering::SeqCst);
+        after > 0 && self.previews.load(Ordering::SeqCst) >= after
+    }
+
+    pub(super) fn answer(&self, outgoing: &Outgoing) -> Reply {
+        let arguments = &outgoing.call.arguments;
+        let action = arguments["action"].as_str().unwrap_or_default();
+        let name = arguments["name"].as_str().unwrap_or_default().to_owned();
+        let now = self.values.lock().unwrap().get(&name).copied().unwrap_or(0);
+        if name == "nowhere" {
+            return failure("store.not_found", Left::Nothing);
+        }
+        if action == "get" {
+            return success(json!({"value": now}));
+        }
+        let to = match action {
+            "erase" => 0,
+            _ => arguments["value"].as_i64().unwrap_or_default(),
+        };
+        let built = self.rebuilt.load(Ordering::SeqCst);
+        let target = json!({"moref": name, "built": built});
+        if arguments.get("preview") == Some(&Value::Bool(true)) {
+            self.previews.fetch_add(1, Ordering::SeqCst);
+            return success(json!({
+                "preview": true,
+                "target": target,
+                "before": {"value": now},
+                "after": {"value": to},
+                "undo": if name == "mail" { Value::Null } else { undo(&name, now) },
+                "undo_kind": if name == "mail" { "none" } else { "exact" },
+                "undo_note": if name == "mail" { "a mail that was sent stays sent" } else { "" },
+                "verify": {
+                    "arguments": {"action": "get", "name": name},
+                    "before": {"/value": now},
+                    "after": {"/value": to},
+                },
+            }));
+        }
+        let fault = self
+            .faults
+            .lock()
+            .unwrap()
+            .remove(&(outgoing.direction, name.clone()));
+        let do_it = |to: i64| {
+            self.ledger
+                .lock()
+                .unwrap()
+                .push((outgoing.meta.key.clone(), format!("{name}={to}")));
+            self.values.lock().unwrap().insert(name.clone(), to);
+        };
+        match fault {
+            Some(Fault::FailsCleanly) => failure("store.refused", Left::Nothing),
+            Some(Fault::FailsHalfDone) => {
+                do_it(to);
+                failure("store.half", Left::Something)
+            }
+            Some(Fault::FailsAfterAll) => {
+                do_it(to);
+                failure("store.failed", Left::NotSaid)
+            }
+            Some(Fault::AnswerLost) => {
+                do_it(to);
+                lost()
+            }
+            Some(Fault::RequestLost) => lost(),
+            None => {
+                do_it(to);
+                let offered = if name == "mail" {
+                    Value::Null
+                } else {
+                    undo(&name, now)
+                };
+                success(json!({"changed": now != to, "undo": offered, "undo_kind": "exact"}))
+            }
+        }
+    }
+}
+
+fn undo(name: &str, value: i64) -> Value {
+    json!({"action": "set", "name": name, "value": value, "moref": name})
+}
+
+fn success(body: Value) -> Reply {
+    let bytes = body.to_string();
+    Reply::Success {
+        sha256: guard::digest::sha256_hex(bytes.as_bytes()),
+        size: bytes.len() as u64,
+        body,
+    }
+}
+
+fn failure(code: &str, left: Left) -> Reply {
+    Reply::Failure {
+        code: code.to_owned(),
+        error: "It failed".to_owned(),
+        left,
+    }
+}
+
+fn lost() -> Reply {
+    Reply::Lost {
+        why: "nobody answered".to_owned(),
+    }
+}
