@@ -1,0 +1,224 @@
+//! Connecting: look at the certificate first, log in, log out whatever happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guard::secret::Secret;
+use rustls::crypto::CryptoProvider;
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::session::{self, Session};
+use crate::tls::{CaBundle, Handshake, Roots, Trust, Verifier};
+use crate::transport::Http;
+
+/// How a [`Client`] behaves. [`Settings::default`] fits people's networks.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Shown in the server's list of sessions.
+    pub user_agent: String,
+    /// How long a connection, TLS included, may take to come about.
+    pub connect_timeout: Duration,
+    /// How long a call may take, answer included; for an answer that is read as it arrives:
+    /// how long the server may be silent.
+    pub call_timeout: Duration,
+    /// How long a logout may take.
+    pub logout_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("vmware-control/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(60),
+            logout_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A user and the password.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// As `u@vsphere.local`, `DOMAIN\u`, or plain on an ESXi host.
+    pub user: String,
+    /// Only ever sent to the server whose certificate was accepted.
+    pub password: Secret,
+}
+
+/// Where to connect, and whom to believe.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The server's address.
+    pub endpoint: Endpoint,
+    /// Which of its certificates are accepted.
+    pub trust: Trust,
+    /// An id that the server writes to its own logs with every call.
+    pub operation_id: Option<String>,
+}
+
+/// Makes sessions, and sees to it that each one ends. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) roots: Arc<Roots>,
+    /// Logins whose caller may be gone, and logouts.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
+}
+
+impl Client {
+    /// A client without any connection.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                provider: Arc::new(rustls::crypto::ring::default_provider()),
+                roots: Arc::default(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Connects, looks at the certificate, and hangs up. Nothing is sent beyond the handshake: no
+    /// user, no password, no request.
+    ///
+    /// For the first contact: store the fingerprint, then connect with [`Trust::Pinned`] to it.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Tls`], [`Error::CertificateUnusable`].
+    pub async fn probe(
+        &self,
+        endpoint: &Endpoint,
+        ca: Option<&CaBundle>,
+    ) -> Result<Handshake, Error> {
+        let limit = self.inner.settings.connect_timeout;
+        let unreachable = |reason: String, timed_out| Error::Unreachable {
+            endpoint: endpoint.to_string(),
+            reason,
+            timed_out,
+        };
+        let handshake = async {
+            let verifier = Arc::new(Verifier::probing(
+                ca.cloned(),
+                Arc::clone(&self.inner.roots),
+                Arc::clone(&self.inner.provider),
+            ));
+            let tls = |reason: String| Error::Tls {
+                endpoint: endpoint.to_string(),
+                reason,
+            };
+            let config = Arc::clone(&verifier)
+                .config()
+                .map_err(|e| tls(e.to_string()))?;
+            let name = endpoint.server_name()?;
+            let stream = TcpStream::connect((endpoint.host(), endpoint.port()))
+                .await
+                .map_err(|e| {
+                    unreachable(e.to_string(), e.kind() == std::io::ErrorKind::TimedOut)
+                })?;
+            let connected = tokio_rustls::TlsConnector::from(Arc::new(config))
+                .connect(name, stream)
+                .await;
+            match connected {
+                Ok(_) => verifier
+                    .probed()
+                    .ok_or_else(|| tls("the server showed no certificate".into())),
+                Err(error) => Err(match verifier.refused() {
+                    Some(refusal) => refusal.into_error(endpoint),
+                    None if error.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
+                        tls(error.to_string())
+                    }
+                    None => unreachable(error.to_string(), false),
+                }),
+            }
+        };
+        tokio::time::timeout(limit, handshake)
+            .await
+            .unwrap_or_else(|_| Err(unreachable(format!("no answer within {limit:?}"), true)))
+    }
+
+    /// Logs in. The session logs out when it is dropped, in a task of its own; see also
+    /// [`Session::logout`] and [`Client::with_session`].
+    ///
+    /// Dropping the returned future leaves no session: a login that is on its way is waited for
+    /// in the background, and its session ended.
+    ///
+    /// # Errors
+    /// [`Error::LoginRefused`], [`Error::LoginLost`], those of the connection, those of any call.
+    pub async fn connect(
+        &self,
+        target: Target,
+        credentials: Credentials,
+    ) -> Result<Session, Error> {
+        let verifier = Arc::new(Verifier::trusting(
+            target.trust,
+            Arc::clone(&self.inner.roots),
+            Arc::clone(&self.inner.provider),
+        ));
+        let http = Http::new(target.endpoint, verifier, &self.inner.settings)?;
+        session::open(
+            Arc::clone(&self.inner),
+            http,
+            target.operation_id,
+            credentials,
+        )
+        .await
+    }
+
+    /// Logs in, works, and logs out: also when the work fails, panics, or the returned future is
+    /// dropped. Waits for the logout, at most [`Settings::logout_timeout`].
+    ///
+    /// The session is handed over shared, so that the work can make several calls at once; calls
+    /// on a copy that outlives the work fail with `NotAuthenticated`.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`], and the work's own. A failed logout is logged, not returned:
+    /// it does not change what the work did.
+    pub async fn with_session<T, E, W, F>(
+        &self,
+        target: Target,
+        credentials: Credentials,
+        work: W,
+    ) -> Result<T, E>
+    where
+        W: FnOnce(Arc<Session>) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        let session = Arc::new(self.connect(target, credentials).await?);
+        let end = session::EndOnDrop(&session);
+        let result = work(Arc::clone(&session)).await;
+        drop(end);
+        if let Err(error) = session.ended().await {
+            // The task has warned already.
+            tracing::debug!(%error, "the work is done, the logout failed");
+        }
+        result
+    }
+
+    /// Waits until every login and logout that is under way has ended: for the end of a process.
+    /// Returns how many have not, after `limit`.
+    pub async fn drain(&self, limit: Duration) -> usize {
+        self.inner.tasks.close();
+        let all = tokio::time::timeout(limit, self.inner.tasks.wait()).await;
+        self.inner.tasks.reopen();
+        if all.is_ok() {
+            0
+        } else {
+            self.inner.tasks.len()
+        }
+    }
+}
