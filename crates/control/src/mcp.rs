@@ -1,0 +1,203 @@
+//! The MCP server: one tool over standard input and output.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::stdio;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult,
+    ErrorCode, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams,
+    ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
+use serde_json::{Map, Value};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::program::{Program, Request};
+use crate::schema::{self, TABLE_KEY, TOOL};
+
+/// How long answers that are still due are waited for when the client closes its end.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What the server says about itself.
+const INSTRUCTIONS: &str = "One tool, `vmware_control`: one action per call on a vCenter or ESXi host. Look before you \
+    change: `list_vms`, then `preview: true`. Pass `credential_profile` instead of a password.";
+
+#[derive(Clone)]
+struct Server {
+    program: Arc<Program>,
+}
+
+/// Serves until the client closes its end, or the process is told to end.
+pub(crate) async fn serve() -> anyhow::Result<()> {
+    let program = Arc::new(Program::from_environment());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let door = stdio::door(tokio::io::stdin(), tokio::io::stdout(), DRAIN);
+    let server = Server {
+        program: Arc::clone(&program),
+    };
+    let told_to_end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(told_to_end);
+    let running = tokio::select! {
+        running = server.serve((door.read, door.write)) => running,
+        () = &mut told_to_end => return Ok(()),
+    };
+    match running {
+        Ok(running) => {
+            let stop = running.cancellation_token();
+            let ended = running.waiting();
+            tokio::pin!(ended);
+            tokio::select! {
+                _ = &mut ended => {}
+                () = &mut told_to_end => {
+                    stop.cancel();
+                    // What it ended with is of no interest to anyone.
+                    let _ = ended.await;
+                }
+            }
+        }
+        // The client went away before it said anything, or said nothing that makes sense.
+        Err(error) => tracing::info!("no conversation came about: {error}"),
+    }
+    program.end().await;
+    // Whoever closed standard output does not wait for it.
+    let _ = tokio::time::timeout(Duration::from_secs(2), door.done).await;
+    Ok(())
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new(
+                "vmware-control",
+                env!("CARGO_PKG_VERSION"),
+            ))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(vec![tool()]))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = request.arguments.unwrap_or_default();
+        let result = self.call(&request.name, arguments, context).await?;
+        Ok(result.into())
+    }
+
+    /// A request that the library could not read as what its method says comes here. A call whose
+    /// arguments are no object is refused and recorded like any other.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let params = request.params.unwrap_or_default();
+        if request.method != "tools/call" {
+            let known = ["initialize", "tools/list", "ping"].contains(&request.method.as_str());
+            let code = if known {
+                ErrorCode::INVALID_PARAMS
+            } else {
+                ErrorCode::METHOD_NOT_FOUND
+            };
+            let remedy = "Pass a method and `params` as the protocol says";
+            return Err(ErrorData::new(code, remedy, None));
+        }
+        let Some(name) = params.get("name").and_then(Value::as_str) else {
+            let remedy = format!("Pass `name`: `{TOOL}` is the only tool");
+            return Err(ErrorData::invalid_params(remedy, None));
+        };
+        let legacy = context
+            .protocol_version()
+            .is_none_or(|version| version.as_str() < ProtocolVersion::V_2026_07_28.as_str());
+        let mut result = self.call(name, Map::new(), context).await?;
+        if legacy {
+            // A word that clients of the first era do not know; the library leaves it in here.
+            result.result_type = None;
+        }
+        serde_json::to_value(result)
+            .map(CustomResult)
+            .map_err(|_| ErrorData::internal_error("the answer could not be written", None))
+    }
+}
+
+impl Server {
+    async fn call(
+        &self,
+        name: &str,
+        arguments: Map<String, Value>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        if name != TOOL {
+            return Err(ErrorData::invalid_params(
+                format!("Call `{TOOL}`: there is no other tool"),
+                None,
+            ));
+        }
+        let client = context
+            .client_info()
+            .map(|client| format!("{} {}", client.name, client.version));
+        let answer = self
+            .program
+            .call(Request {
+                arguments,
+                meta: context.meta.0.0,
+                client,
+                cancel: context.ct,
+            })
+            .await;
+        let is_error = answer.is_error();
+        let body = answer.into_value();
+        Ok(if is_error {
+            CallToolResult::structured_error(body)
+        } else {
+            CallToolResult::structured(body)
+        })
+    }
+}
+
+/// The one tool, as it is published.
+pub(crate) fn tool() -> Tool {
+    let annotations = ToolAnnotations::with_title("VMware control")
+        .read_only(false)
+        .destructive(true)
+        .idempotent(false)
+        .open_world(true);
+    let meta = MetaObject(Map::from_iter([(
+        TABLE_KEY.to_owned(),
+        schema::published_table(),
+    )]));
+    Tool::new(
+        TOOL,
+        schema::description(),
+        Arc::new(schema::input_schema()),
+    )
+    .with_raw_output_schema(Arc::new(schema::output_schema()))
+    .with_annotations(annotations)
+    .with_meta(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tool_list_is_what_it_was() {
+        insta::assert_json_snapshot!("tool", serde_json::to_value(tool()).unwrap_or_default());
+    }
+}

@@ -1,0 +1,173 @@
+//! A profile as it lies in its file: encrypted, and bound to its version, user and name.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead as _, Generate as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use guard::secret::Secret;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::Profile;
+use super::key::Key;
+use crate::failure::Failure;
+
+/// The version of the file's format.
+const VERSION: u64 = 1;
+
+/// Poly1305's tag: no ciphertext is shorter.
+const TAG: usize = 16;
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct File {
+    v: u64,
+    user: String,
+    profile: String,
+    key_id: String,
+    nonce: String,
+    ciphertext: String,
+}
+
+/// The content, as written.
+#[derive(Serialize)]
+struct Written<'a> {
+    host: &'a str,
+    port: u16,
+    user: &'a str,
+    password: &'a str,
+    verify_ssl: bool,
+}
+
+/// The content, as read.
+#[derive(Deserialize)]
+struct Read {
+    host: String,
+    port: u16,
+    user: String,
+    password: String,
+    verify_ssl: bool,
+}
+
+/// Encrypts a profile.
+pub(super) fn seal(
+    profile: &Profile,
+    key: &Key,
+    user: &str,
+    name: &str,
+) -> Result<Vec<u8>, Failure> {
+    // Room for the largest profile: growing would leave copies behind that nobody wipes.
+    let mut plain = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let content = Written {
+        host: &profile.host,
+        port: profile.port,
+        user: &profile.user,
+        password: profile.password.expose(),
+        verify_ssl: profile.verify_ssl,
+    };
+    let failed = |reason: &str| {
+        Failure::new(
+            "profile.not_sealed",
+            format!("Report this: the profile cannot be encrypted: {reason}"),
+        )
+    };
+    serde_json::to_writer(&mut *plain, &content)
+        .map_err(|_| failed("it cannot be written as JSON"))?;
+    let nonce = XNonce::try_generate().map_err(|_| failed("the system gives no random numbers"))?;
+    let sealed = XChaCha20Poly1305::new(key.bytes().into())
+        .encrypt(
+            &nonce,
+            Payload {
+                msg: &plain,
+                aad: &bound_to(user, name),
+            },
+        )
+        .map_err(|_| failed("the cipher refused"))?;
+    let file = File {
+        v: VERSION,
+        user: user.to_owned(),
+        profile: name.to_owned(),
+        key_id: key.id(),
+        nonce: STANDARD.encode(nonce),
+        ciphertext: STANDARD.encode(sealed),
+    };
+    serde_json::to_vec(&file).map_err(|_| failed("it cannot be written as JSON"))
+}
+
+/// Decrypts a profile.
+pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Profile, Failure> {
+    let again =
+        format!("save it again with `vmware-control credential save {name} --host … --user …`");
+    let damaged = || {
+        Failure::new(
+            "profile.damaged",
+            format!(
+                "Put the file of profile `{name}` back from a backup, or {again}: it is cut short or no profile"
+            ),
+        )
+    };
+    // The version is looked at first: another version's file may hold other fields.
+    let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| damaged())?;
+    match json.get("v").and_then(serde_json::Value::as_u64) {
+        Some(VERSION) => {}
+        Some(other) => {
+            return Err(Failure::new(
+                "profile.version",
+                format!(
+                    "Use the version of vmware-control that wrote profile `{name}`, or {again}: its format {other} is not known here"
+                ),
+            ));
+        }
+        None => return Err(damaged()),
+    }
+    let file: File = serde_json::from_value(json).map_err(|_| damaged())?;
+    if file.user != user || file.profile != name {
+        return Err(Failure::new(
+            "profile.swapped",
+            format!(
+                "Put each profile's file back under its own name, or {again}: what lies there is the file of another profile or user"
+            ),
+        ));
+    }
+    if file.key_id != key.id() {
+        return Err(Failure::new(
+            "profile.wrong_key",
+            format!(
+                "Put the key back that profile `{name}` was encrypted with, or {again}: the present key is another one"
+            ),
+        ));
+    }
+    let nonce = STANDARD
+        .decode(&file.nonce)
+        .ok()
+        .and_then(|bytes| XNonce::try_from(bytes.as_slice()).ok());
+    let sealed = STANDARD
+        .decode(&file.ciphertext)
+        .ok()
+        .filter(|bytes| bytes.len() > TAG);
+    let (Some(nonce), Some(sealed)) = (nonce, sealed) else {
+        return Err(damaged());
+    };
+    let plain = XChaCha20Poly1305::new(key.bytes().into())
+        .decrypt(&nonce, Payload { msg: &sealed, aad: &bound_to(user, name) })
+        .map(Zeroizing::new)
+        .map_err(|_| {
+            Failure::new(
+                "profile.altered",
+                format!("Find out who changed the file of profile `{name}`, then {again}: it was altered after it was saved"),
+            )
+        })?;
+    let read: Read = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+    Ok(Profile {
+        host: read.host,
+        port: read.port,
+        user: read.user,
+        password: Secret::new(read.password),
+        verify_ssl: read.verify_ssl,
+    })
+}
+
+/// What the ciphertext is bound to. Neither name can hold a line feed.
+fn bound_to(user: &str, name: &str) -> Vec<u8> {
+    format!("pilothouse/profile/{VERSION}\n{user}\n{name}").into_bytes()
+}

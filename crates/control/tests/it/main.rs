@@ -1,0 +1,24 @@
+//! The real binary over standard input and output, against a real vCenter simulator over TLS.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail loudly"
+)]
+
+mod actions;
+mod certificates;
+mod checks;
+mod credentials;
+#[path = "../../../vsphere/tests/scripted/fake.rs"]
+#[expect(dead_code, reason = "made for more than is needed here")]
+mod fake;
+mod outside;
+mod protocol;
+mod reads;
+mod scene;
+mod scripted;
+mod sessions;
+mod snapshots;
+mod support;
+#[path = "../../../vsphere/tests/support/mod.rs"]
+mod vcsim;
