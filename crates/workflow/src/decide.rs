@@ -253,7 +253,7 @@ pub fn decide(
 ) -> Result<(Vec<Event>, Vec<Effect>), Refusal> {
     let mut turn = Turn::new(state.clone(), context);
     match command {
-        Command::Run { by, review } => approval::run(&mut turn, &by, *review)?,
+        Command::Run { by: _, review } => approval::run(&mut turn, *review)?,
         Command::Approve {
             approval,
             by,

@@ -49,7 +49,7 @@ pub(super) fn ask(turn: &mut Turn<'_>, subject: Subject, digest: guard::digest::
 }
 
 /// Begins a workflow: asks for the plan's approval, or starts where none is needed.
-pub(super) fn run(turn: &mut Turn<'_>, _by: &Principal, review: Review) -> Result<(), Refusal> {
+pub(super) fn run(turn: &mut Turn<'_>, review: Review) -> Result<(), Refusal> {
     match turn.state.status() {
         Status::Pending => {}
         Status::RollingBack => {

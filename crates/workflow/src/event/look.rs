@@ -3,7 +3,7 @@
 use guard::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Facts, Prepared, Risk, UndoKind};
+use crate::model::{Facts, Prepared, Risk};
 
 /// A workflow looked at as a whole, before its first step (P5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,16 +65,4 @@ pub enum UndoFrom {
     Nowhere,
     /// It changes nothing.
     NotNeeded,
-}
-
-impl UndoFrom {
-    /// How the undo is described before it is known.
-    #[must_use]
-    pub fn kind(self) -> UndoKind {
-        match self {
-            Self::Companion => UndoKind::Conditional,
-            Self::Step => UndoKind::Declared,
-            Self::Nowhere | Self::NotNeeded => UndoKind::None,
-        }
-    }
 }
