@@ -256,6 +256,7 @@ impl Session {
         params.meta = Some(RequestMetaObject::from(meta));
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         let outcome = self.request(request, Instant::now() + limit, GRACE).await;
+        home::crash::point("companions.answered");
         if matches!(outcome, Outcome::Answer(_)) {
             self.useful.store(true, Ordering::Relaxed);
         }

@@ -73,6 +73,7 @@ impl Process {
             // The lock of `owners/` goes with it, being left open on purpose: by it a successor of
             // this process can tell that an orphan may still be at work.
             .spawn()?;
+        home::crash::point("companions.started");
         let broken = || io::Error::other("a pipe is missing");
         let stdin = child.stdin.take().ok_or_else(broken)?;
         let stdout = child.stdout.take().ok_or_else(broken)?;

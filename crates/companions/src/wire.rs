@@ -290,6 +290,7 @@ where
                     "nobody waits for it any more",
                 ));
             }
+            home::crash::point("companions.before_write");
             let mut written = 0;
             let result = loop {
                 match writer.write(&line[written..]).await {
@@ -301,6 +302,7 @@ where
                     break writer.flush().await;
                 }
             };
+            home::crash::point("companions.written");
             if result.is_err() {
                 if let Some(id) = tracked.filter(|_| written == 0) {
                     board.fail(id);

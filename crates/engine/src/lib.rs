@@ -18,6 +18,7 @@
 //! - No answer of a companion is given to the journal.
 
 mod live;
+mod looking;
 mod perform;
 pub mod ports;
 mod results;
@@ -30,8 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
-use workflow::decide::{Command, Rules};
+use tokio::sync::{Notify, Semaphore, watch};
+use workflow::decide::{Command, Rules, next_deadline};
 use workflow::define::Bounds;
 use workflow::event::{Event, Principal};
 use workflow::model::{ApprovalId, StepId, WorkflowId};
@@ -39,7 +40,7 @@ use workflow::refusal::Refusal;
 use workflow::state::{State, Status};
 
 use live::Live;
-use ports::{Clock as _, Ids as _, Journal as _, JournalError, Listed, Owners as _, Ports};
+use ports::{Clock as _, Ids as _, JournalError, Owners as _, Ports};
 pub use results::Kept;
 use results::Results;
 
@@ -54,13 +55,20 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How long a preview or a probe may take.
     pub read_timeout: Duration,
+    /// How many different people can be authenticated here: a quorum that needs more is refused.
+    pub deciders: u32,
+    /// How long events may wait for the next commit, when nothing that follows needs them durable.
+    pub linger: Duration,
 }
 
-/// How many workflows are kept in memory before those at rest are forgotten.
-const LIVE: usize = 1024;
+/// How many workflows are kept in memory before some of those at rest are forgotten.
+const LIVE: usize = 256;
 
 /// How many steps they may have in all before that.
-const LIVE_STEPS: usize = 100_000;
+const LIVE_STEPS: usize = 5_000;
+
+/// How many calls may be under way in all. Who waits for one is served in turn.
+const CALLS: usize = 128;
 
 /// A workflow as it is shown: durable, and with what cannot be written down when the store fails.
 #[derive(Clone, Debug)]
@@ -99,7 +107,21 @@ struct Inner<P: Ports> {
     results: Mutex<Results>,
     in_flight: std::sync::atomic::AtomicUsize,
     idle: Notify,
-    closing: std::sync::atomic::AtomicBool,
+    closing: watch::Sender<bool>,
+    calls: Semaphore,
+}
+
+impl<P: Ports> Inner<P> {
+    /// Whether this process is about to end.
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Resolves when this process is about to end.
+    async fn closed(&self) {
+        // The sender lives as long as `self`: there is no other way for this to end.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
 }
 
 impl<P: Ports> Engine<P> {
@@ -114,7 +136,8 @@ impl<P: Ports> Engine<P> {
                 results: Mutex::new(Results::default()),
                 in_flight: std::sync::atomic::AtomicUsize::new(0),
                 idle: Notify::new(),
-                closing: std::sync::atomic::AtomicBool::new(false),
+                closing: watch::Sender::new(false),
+                calls: Semaphore::new(CALLS),
             }),
         }
     }
@@ -127,10 +150,12 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`Refusal`], with the codes of [`workflow::define::define`], those of
-    /// [`ports::Unfit`], `step.verify_not_read`, and `store.…`; nothing is stored then.
+    /// [`workflow::define::fits`], [`ports::Unfit`], `step.verify_not_read`, `approval.quorum`, and
+    /// `store.…`; nothing is stored then.
     pub async fn create(&self, by: Principal, raw: &Map<String, Value>) -> Result<Shown, Refusal> {
         let definition = workflow::define::define(raw, self.inner.settings.bounds)?;
         let facts = self.facts(&definition).await?;
+        self.check_quorum(&definition, &facts, &by)?;
         let id = self.ports().ids().workflow();
         let event = Event::Created {
             id: id.clone(),
@@ -143,50 +168,6 @@ impl<P: Ports> Engine<P> {
         self.make_room();
         self.lock_live().insert(id, live);
         Ok(shown)
-    }
-
-    /// A workflow as it stands now, with the deadlines that are due applied.
-    ///
-    /// # Errors
-    /// [`Refusal`] `workflow.unknown`, or `store.…`.
-    pub async fn show(&self, id: &WorkflowId) -> Result<Shown, Refusal> {
-        let live = self.live(id).await?;
-        self.refreshed(&live).await
-    }
-
-    /// What is there now. Where only what is pending cannot be stored, the last durable state is,
-    /// with why: a caller that is told no more than that the store fails would take it for nothing
-    /// done.
-    async fn refreshed(&self, live: &Arc<Live>) -> Result<Shown, Refusal> {
-        match live.refresh(self).await {
-            Err(refusal) if live.shown().stalled.is_none() => Err(refusal),
-            Ok(()) | Err(_) => Ok(live.shown()),
-        }
-    }
-
-    /// Looks at a workflow as a whole without storing anything: previews of its pending steps.
-    ///
-    /// # Errors
-    /// As [`Engine::show`], and those of [`ports::Unfit`].
-    pub async fn preview(&self, id: &WorkflowId) -> Result<Shown, Refusal> {
-        let shown = self.show(id).await?;
-        if shown.state.status() != Status::Pending {
-            return Ok(shown);
-        }
-        let review = self.review(&shown.state).await?;
-        let mut state = (*shown.state).clone();
-        let at = state.updated_at;
-        // A look: the event is not stored, so the workflow itself stays as it is.
-        let _ = state.apply(
-            at,
-            &Event::Reviewed {
-                review: Box::new(review),
-            },
-        );
-        Ok(Shown {
-            state: Arc::new(state),
-            stalled: shown.stalled,
-        })
     }
 
     /// Begins a workflow, or goes on with one whose owner is gone. On a workflow that waits for a
@@ -239,8 +220,9 @@ impl<P: Ports> Engine<P> {
     /// A person said yes, to the subject of the approval and to the steps that are named.
     ///
     /// # Errors
-    /// [`Refusal`] `approval.void`, `approval.steps`, `approval.assurance`, `workflow.unknown`,
-    /// `store.…`.
+    /// [`Refusal`] `approval.void`, `approval.steps`, `approval.assurance`, `approval.requester`,
+    /// `approval.already`, `workflow.held`, `workflow.unknown`, `companion.unavailable`, `store.…`.
+    /// The approval stays open then.
     pub async fn approve(
         &self,
         id: &WorkflowId,
@@ -257,7 +239,7 @@ impl<P: Ports> Engine<P> {
             .is_some_and(|a| a.subject == workflow::event::Subject::Plan);
         // A plan is void when the catalog says something else by now, so it is asked again.
         let facts = if plan {
-            self.facts_now(&state).await
+            self.facts_now(&state).await?
         } else {
             Vec::new()
         };
@@ -322,8 +304,13 @@ impl<P: Ports> Engine<P> {
         let live = self.live(id).await?;
         live.refresh(self).await?;
         let state = live.shown().state;
-        if state.status().is_busy() && live.adopt(self, &by.account).await? {
-            return Ok(());
+        if state.status().is_busy() {
+            if live.adopt(self, &by.account).await? {
+                return Ok(());
+            }
+            if !live.owned() {
+                return Err(store_refusal(&JournalError::Owned));
+            }
         }
         let mut probes = BTreeMap::new();
         let mut review = None;
@@ -366,59 +353,11 @@ impl<P: Ports> Engine<P> {
         self.live(id).await?.command(self, &account, command).await
     }
 
-    /// Waits until nothing goes on by itself any more, or until `most` has passed.
-    ///
-    /// # Errors
-    /// As [`Engine::show`].
-    pub async fn wait(&self, id: &WorkflowId, most: Duration) -> Result<Shown, Refusal> {
-        let live = self.live(id).await?;
-        let ours = tokio::time::timeout(most, live.rest(self)).await;
-        if let Ok(rested) = ours {
-            rested?;
-        }
-        self.refreshed(&live).await
-    }
-
-    /// The answers of steps that nobody has fetched yet, in the order of the steps; each is given
-    /// out once. They are in memory only: after a restart there are none.
-    #[must_use]
-    pub fn take_results(&self, id: &WorkflowId) -> Vec<Kept> {
-        self.inner
-            .results
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(id)
-    }
-
-    /// Takes answers back that were taken and could not be given out after all; the next one who
-    /// asks gets them. Where a step has a newer answer by now, that one stays.
-    pub fn give_back(&self, id: &WorkflowId, kept: Vec<Kept>) {
-        self.inner
-            .results
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .give_back(id, kept);
-    }
-
-    /// Workflows, the newest first, and how many there are in all.
-    ///
-    /// # Errors
-    /// [`Refusal`] `store.…`.
-    pub async fn list(
-        &self,
-        states: Vec<String>,
-        after: Option<WorkflowId>,
-        limit: u32,
-    ) -> Result<(Vec<Listed>, u64), Refusal> {
-        let listed = self.ports().journal().list(states, after, limit).await;
-        listed.map_err(|e| store_refusal(&e))
-    }
-
     /// Sends nothing new, lets what is in flight be settled for at most `bound`, and gives up what
     /// this process owns. Whether everything was settled.
     pub async fn close(&self, bound: Duration) -> bool {
         use std::sync::atomic::Ordering;
-        self.inner.closing.store(true, Ordering::SeqCst);
+        self.inner.closing.send_replace(true);
         let settled = tokio::time::timeout(bound, async {
             loop {
                 let idle = self.inner.idle.notified();
@@ -455,14 +394,34 @@ impl<P: Ports> Engine<P> {
         ))
     }
 
-    /// Forgets workflows that are at rest and that nobody holds, once there are many: the journal
-    /// has them, and a deadline that passes meanwhile is applied when one is looked at again.
+    /// Forgets workflows that are at rest and that nobody holds, once there are many, until there
+    /// are half as many: those first that were quiet for the longest time, and last those that wait
+    /// for a person, whose deadline is then applied when one is looked at again. The journal has
+    /// all of them.
     fn make_room(&self) {
         let mut live = self.lock_live();
-        if live.len() < LIVE && live.values().map(|l| l.steps()).sum::<usize>() < LIVE_STEPS {
+        let mut steps: usize = live.values().map(|l| l.steps()).sum();
+        if live.len() < LIVE && steps < LIVE_STEPS {
             return;
         }
-        live.retain(|_, live| Arc::strong_count(live) > 1 || live.is_needed());
+        let idle = live
+            .iter()
+            .filter(|(_, live)| Arc::strong_count(live) == 1 && !live.is_needed());
+        let mut quiet: Vec<_> = idle
+            .map(|(id, live)| {
+                let state = live.shown().state;
+                let waits = next_deadline(&state).is_some();
+                (waits, state.updated_at, state.steps.len(), id.clone())
+            })
+            .collect();
+        quiet.sort_unstable();
+        for (_, _, count, id) in quiet {
+            if live.len() <= LIVE / 2 && steps <= LIVE_STEPS / 2 {
+                break;
+            }
+            live.remove(&id);
+            steps -= count;
+        }
     }
 
     fn lock_live(&self) -> std::sync::MutexGuard<'_, HashMap<WorkflowId, Arc<Live>>> {
@@ -485,6 +444,23 @@ fn store_refusal(error: &JournalError) -> Refusal {
             "workflow.busy",
             "Call again: another process is changing this workflow at the same time",
         ),
+        JournalError::Owned => Refusal::new(
+            "workflow.busy",
+            "Call again in a moment: another process is at work on this workflow",
+        ),
+        JournalError::Held { by } => Refusal::new(
+            "workflow.held",
+            format!(
+                "Wait until workflow `{by}` is over, or cancel it: it is changing an object that \
+                 this workflow would change"
+            ),
+        )
+        .with("held_by", by.0.clone()),
+        JournalError::Archived { file } => Refusal::new(
+            "workflow.archived",
+            format!("Look into `archive/{file}` of the home: the workflow was archived there"),
+        )
+        .with("file", file.clone()),
         JournalError::Store { code, message } => Refusal::new(code, message.clone()),
     }
 }

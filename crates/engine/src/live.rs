@@ -6,22 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use workflow::decide::{Command, Effect, due, next_deadline};
 use workflow::event::Event;
-use workflow::model::{ApprovalId, WorkflowId};
+use workflow::model::{ApprovalId, Millis, WorkflowId};
 use workflow::refusal::Refusal;
 use workflow::state::{State, fold};
 
-use crate::ports::{Batch, Clock as _, Journal as _, JournalError, Owners as _, Ports, Recorded};
+use crate::ports::{
+    Batch, Clock as _, Hold, Journal as _, JournalError, Own, Owners as _, Ports, Recorded,
+};
 use crate::rows::{all_step_rows, workflow_row};
 use crate::{Engine, Shown, store_refusal};
 
 /// Who caused what the engine itself found out.
 const SELF: &str = "pilot";
-
-/// How long events may wait for the next commit, when nothing that follows needs them durable.
-const LINGER: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether an owner is gone.
 const ADOPT: Duration = Duration::from_millis(500);
@@ -36,6 +35,8 @@ pub(crate) struct Live {
     waiting: AtomicBool,
     /// How many of its effects are being performed here.
     pub(crate) in_flight: AtomicUsize,
+    /// How often it was tried to make its events durable.
+    commits: watch::Sender<u64>,
 }
 
 struct Core {
@@ -54,6 +55,10 @@ struct Core {
     lingering: bool,
     /// The approval whose deadline is being waited for.
     timer: Option<ApprovalId>,
+    /// What is decided makes this process the owner, if anything goes on after it.
+    takes: bool,
+    /// Why a beginning that waited for the next commit could not be stored.
+    refused: Option<JournalError>,
 }
 
 impl Live {
@@ -72,11 +77,14 @@ impl Live {
                 stalled: None,
                 lingering: false,
                 timer: None,
+                takes: false,
+                refused: None,
             }),
             shown,
             owned: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            commits: watch::Sender::new(0),
         })
     }
 
@@ -99,6 +107,8 @@ impl Live {
                 actor: actor.to_owned(),
                 event,
             }],
+            hold: Hold::Keep,
+            own: Own::Keep,
         };
         let stored = engine.ports().journal().append(batch).await;
         stored.map_err(|e| store_refusal(&e))?;
@@ -204,14 +214,13 @@ impl Live {
                 | Command::Reject { .. }
                 | Command::Resume { .. }
         );
-        if may_send && !self.claim(engine).await? {
-            return Err(Refusal::new(
-                "workflow.busy",
-                "Call again in a moment: another process is at work on this workflow",
-            ));
+        if matches!(command, Command::Run { .. }) && core.pending.is_empty() {
+            return self.begin(engine, core, actor, command).await;
         }
+        core.takes = may_send;
         let turn = Some((actor.to_owned(), command));
         let result = self.settle(engine, &mut core, turn).await;
+        core.takes = false;
         let effects = match result {
             Ok(effects) => effects,
             Err(refusal) => {
@@ -221,6 +230,49 @@ impl Live {
         };
         self.follow(engine, &mut core, effects).await;
         Ok(())
+    }
+
+    /// Begins a workflow. Where nobody is asked first, that it began is stored together with the
+    /// first intent: what is done before that only reads. Durable when it returns.
+    async fn begin<P: Ports>(
+        self: &Arc<Self>,
+        engine: &Engine<P>,
+        mut core: MutexGuard<'_, Core>,
+        actor: &str,
+        command: Command,
+    ) -> Result<(), Refusal> {
+        core.takes = true;
+        let effects = self.decide_into(engine, &mut core, actor, &command)?;
+        core.pending.push((actor.to_owned(), command));
+        let waits = core.state.status().is_busy() && !effects.iter().any(Effect::needs_commit);
+        let mut commits = self.commits.subscribe();
+        if waits && !effects.is_empty() {
+            self.linger(engine, &mut core);
+            for effect in effects {
+                engine.perform(self, &core.state, effect);
+            }
+            drop(core);
+            // The sender lives as long as `self`.
+            let _ = commits.changed().await;
+            core = self.core.lock().await;
+        } else {
+            match self.commit(engine, &mut core, effects).await {
+                Ok(effects) => self.follow(engine, &mut core, effects).await,
+                Err(error) => core.refused = Some(error),
+            }
+        }
+        core.takes = false;
+        let refused = core.refused.take();
+        match refused.or_else(|| core.stalled.clone()) {
+            None => Ok(()),
+            Some(error) => {
+                // It is not begun by itself later, when somebody was told that it was not.
+                core.pending
+                    .retain(|(_, c)| !matches!(c, Command::Run { .. }));
+                self.rest_if_idle(engine, &core).await;
+                Err(store_refusal(&error))
+            }
+        }
     }
 
     /// Takes a workflow over whose owner is gone, or that this process owns and nobody here is at
@@ -237,6 +289,11 @@ impl Live {
             return Ok(false);
         }
         self.catch_up(engine, &mut core).await?;
+        if !core.state.status().is_busy() {
+            // Its owner brought it to rest in the meantime.
+            self.rest_if_idle(engine, &core).await;
+            return Ok(false);
+        }
         let turn = Some((actor.to_owned(), Command::Adopt));
         let effects = self.settle(engine, &mut core, turn).await?;
         self.follow(engine, &mut core, effects).await;
@@ -251,7 +308,7 @@ impl Live {
         }
         let (live, engine, actor) = (Arc::clone(self), engine.clone(), actor.to_owned());
         tokio::spawn(async move {
-            while !engine.inner.closing.load(Ordering::SeqCst) {
+            while !engine.inner.is_closing() {
                 tokio::time::sleep(ADOPT).await;
                 let done = live.refresh(&engine).await.is_err()
                     || live.owned()
@@ -268,15 +325,18 @@ impl Live {
     /// A turn that an effect of this process asks for. It may wait for the next commit.
     pub(crate) async fn report<P: Ports>(self: &Arc<Self>, engine: &Engine<P>, command: Command) {
         let mut core = self.core.lock().await;
+        let mut effects = self.replay_pending(engine, &mut core);
         let before = core.unsaved.len();
-        let effects = match self.decide_into(engine, &mut core, SELF, &command) {
-            Ok(effects) => effects,
+        match self.decide_into(engine, &mut core, SELF, &command) {
+            Ok(more) => effects.extend(more),
             // A report that fits no more is dropped: whoever made it void recorded why.
             Err(refusal) => {
                 tracing::debug!(workflow = %self.id, code = refusal.code, "a report came too late");
-                return;
+                if effects.is_empty() {
+                    return;
+                }
             }
-        };
+        }
         // Only what has events waits for a commit: the rest is done once its effects are.
         if core.unsaved.len() > before {
             core.pending.push((SELF.to_owned(), command));
@@ -309,11 +369,7 @@ impl Live {
         for effect in effects {
             engine.perform(self, &core.state, effect);
         }
-        let open = core.state.approval().map(|a| a.id.clone());
-        if let (Some(at), true) = (next_deadline(&core.state), open != core.timer) {
-            core.timer = open;
-            self.wake(engine, at);
-        }
+        self.wait_for_deadline(engine, core);
         self.rest_if_idle(engine, core).await;
     }
 
@@ -362,22 +418,37 @@ impl Live {
         }
         let (live, engine) = (Arc::clone(self), engine.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(LINGER).await;
+            tokio::time::sleep(engine.inner.settings.linger).await;
             if let Err(refusal) = live.flush(&engine).await {
                 tracing::warn!(workflow = %live.id, code = refusal.code, "the store failed");
             }
         });
     }
 
-    /// Applies a deadline when it is due, also when nobody calls.
-    fn wake<P: Ports>(self: &Arc<Self>, engine: &Engine<P>, at: i64) {
-        let (live, engine) = (Arc::downgrade(self), engine.clone());
+    /// Waits for the deadline that is next, if there is one and nobody waits for it yet.
+    fn wait_for_deadline<P: Ports>(&self, engine: &Engine<P>, core: &mut Core) {
+        let open = core.state.approval().map(|a| a.id.clone());
+        if let (Some(at), true) = (next_deadline(&core.state), open != core.timer) {
+            core.timer = open;
+            self.wake(engine, at);
+        }
+    }
+
+    /// Applies a deadline when it is due, also when nobody calls, and when the workflow was
+    /// forgotten meanwhile.
+    fn wake<P: Ports>(&self, engine: &Engine<P>, at: Millis) {
+        let (id, engine) = (self.id.clone(), engine.clone());
         tokio::spawn(async move {
-            engine.ports().clock().until(at).await;
-            if let Some(live) = live.upgrade()
-                && let Err(refusal) = live.refresh(&engine).await
-            {
-                tracing::warn!(workflow = %live.id, code = refusal.code, "a deadline could not be recorded; it is applied with the next call");
+            tokio::select! {
+                () = engine.ports().clock().until(at) => {}
+                () = engine.inner.closed() => return,
+            }
+            let applied = match engine.live(&id).await {
+                Ok(live) => live.refresh(&engine).await,
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = applied {
+                tracing::warn!(workflow = %id, code = refusal.code, "a deadline could not be recorded; it is applied with the next call");
             }
         });
     }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
-use workflow::decide::{ATTEMPTS, Command, Effect, Found, Unfit};
+use workflow::decide::{ATTEMPTS, Command, Effect, Found, Unfit, not_yet};
 use workflow::event::{Direction, Left, Verdict};
 use workflow::judge;
 use workflow::model::{Call, Facts, Risk, StepId, Verify, WorkflowId};
 use workflow::reply::Reply;
-use workflow::state::State;
+use workflow::state::{Phase, State};
 
 use crate::Engine;
 use crate::live::Live;
-use crate::ports::{Dispatch as _, Meta, Outgoing, Ports};
+use crate::ports::{Clock as _, Dispatch as _, Meta, Outgoing, Ports};
 
 /// Counts an effect as in flight until it is dropped, however its task ends.
 struct InFlight<P: Ports>(Engine<P>, Arc<Live>);
@@ -92,14 +92,13 @@ impl<P: Ports> Engine<P> {
                                 },
                                 timeout,
                             };
-                            engine.ports().dispatch().call(outgoing).await
+                            engine.call(outgoing).await
                         }
                         Err(unfit) => not_sent(unfit),
                     };
-                    let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    if let (Reply::Success { body, size, .. }, Direction::Do) = (&reply, direction)
-                    {
-                        engine.keep(&id, &step, body.clone(), *size);
+                    let took_ms = millis(start);
+                    if direction == Direction::Do {
+                        engine.keep_success(&id, &step, &reply);
                     }
                     let command = Command::Replied {
                         step,
@@ -109,6 +108,48 @@ impl<P: Ports> Engine<P> {
                         reply,
                     };
                     live.report(&engine, command).await;
+                    drop(in_flight);
+                });
+            }
+            Effect::Poll {
+                step,
+                attempt,
+                key,
+                call,
+                every_s,
+                deadline,
+            } => {
+                let read = Poll {
+                    every_ms: i64::from(every_s) * 1000,
+                    deadline,
+                    timeout: timeout(&step),
+                    state: Arc::new(state.clone()),
+                };
+                tokio::spawn(async move {
+                    let start = Instant::now();
+                    if let Some(reply) = engine.poll(&live, &step, call, key, read).await {
+                        let took_ms = millis(start);
+                        engine.keep_success(&id, &step, &reply);
+                        let command = Command::Replied {
+                            step,
+                            direction: Direction::Do,
+                            attempt,
+                            took_ms,
+                            reply,
+                        };
+                        live.report(&engine, command).await;
+                    }
+                    drop(in_flight);
+                });
+            }
+            Effect::Wait { step, until } => {
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = engine.ports().clock().until(until) => {
+                            live.report(&engine, Command::Woke { step, until }).await;
+                        }
+                        () = engine.inner.closed() => {}
+                    }
                     drop(in_flight);
                 });
             }
@@ -226,14 +267,14 @@ impl<P: Ports> Engine<P> {
 
     /// Makes a read, and makes it again when it got lost.
     async fn read(&self, outgoing: Outgoing) -> Reply {
-        let mut reply = self.ports().dispatch().call(outgoing.clone()).await;
+        let mut reply = self.call(outgoing.clone()).await;
         for attempt in 2..=ATTEMPTS {
             if !matches!(reply, Reply::Lost { .. }) {
                 break;
             }
             let mut again = outgoing.clone();
             again.meta.attempt = attempt;
-            reply = self.ports().dispatch().call(again).await;
+            reply = self.call(again).await;
         }
         reply
     }
@@ -289,14 +330,85 @@ impl<P: Ports> Engine<P> {
         Ok(facts)
     }
 
-    fn keep(&self, id: &WorkflowId, step: &StepId, body: Value, size: u64) {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
+    /// Sends a call once it is its turn: so many are under way at the same time, and who came
+    /// first is served first.
+    async fn call(&self, outgoing: Outgoing) -> Reply {
+        // The semaphore is never closed; without a permit the call would only be less bounded.
+        let _turn = self.inner.calls.acquire().await;
+        self.ports().dispatch().call(outgoing).await
+    }
+
+    /// Makes a read until its condition holds, cannot be told, or it is too late. `None` where
+    /// nobody waits for it any more.
+    async fn poll(
+        &self,
+        live: &Live,
+        step: &StepId,
+        call: Call,
+        key: String,
+        read: Poll,
+    ) -> Option<Reply> {
+        let clock = self.ports().clock();
+        loop {
+            let reply = match self.still_fit(&call, None, false).await {
+                Ok(facts) => {
+                    let outgoing = Outgoing {
+                        call: call.clone(),
+                        workflow: read.state.id.clone(),
+                        step: step.clone(),
+                        direction: Direction::Do,
+                        facts,
+                        meta: Meta {
+                            key: key.clone(),
+                            attempt: 1,
+                            target: None,
+                        },
+                        timeout: read.timeout,
+                    };
+                    self.read(outgoing).await
+                }
+                Err(unfit) => not_sent(unfit),
+            };
+            let next = clock.now().saturating_add(read.every_ms);
+            if !not_yet(&read.state, step, &reply) || clock.now() >= read.deadline {
+                return Some(reply);
+            }
+            tokio::select! {
+                () = clock.until(next.min(read.deadline)) => {}
+                () = self.inner.closed() => return None,
+            }
+            // Somebody stopped it, or something else failed: nobody waits for this any more.
+            let now = live.shown().state;
+            if now.phase != Phase::Running || now.cancelling {
+                return None;
+            }
+        }
+    }
+
+    fn keep_success(&self, id: &WorkflowId, step: &StepId, reply: &Reply) {
+        let Reply::Success { body, size, .. } = reply else {
+            return;
+        };
+        let (body, size) = (body.clone(), usize::try_from(*size).unwrap_or(usize::MAX));
         self.inner
             .results
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .put(id, step, body, size);
     }
+}
+
+/// How a read is made until its condition holds.
+struct Poll {
+    every_ms: i64,
+    deadline: i64,
+    timeout: Duration,
+    /// As it was when the read began: what the condition is evaluated over.
+    state: Arc<State>,
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn not_sent(unfit: Unfit) -> Reply {

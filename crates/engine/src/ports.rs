@@ -1,6 +1,6 @@
 //! What the engine needs of the world, as traits: a journal, companions, a clock, ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -33,6 +33,35 @@ pub struct Batch {
     pub row: WorkflowRow,
     /// The rows of the steps that these events touched, after them.
     pub steps: Vec<StepRow>,
+    /// The objects that the workflow holds after these events.
+    pub hold: Hold,
+    /// Who sends the workflow's calls after these events.
+    pub own: Own,
+}
+
+/// Who sends the calls of a workflow, in the same transaction as the events that make it so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Own {
+    /// Whoever did.
+    #[default]
+    Keep,
+    /// This process, unless another living one does: then nothing of the batch is stored.
+    Take,
+    /// Nobody, if this process did.
+    Give,
+}
+
+/// What becomes of the objects that a workflow holds: an object is held by one workflow at a time.
+/// An object is named by the digest of its identity, `sha256:` and 64 hex digits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// What it held.
+    #[default]
+    Keep,
+    /// These as well. Those that it holds already count as taken.
+    Take(BTreeSet<String>),
+    /// None any more.
+    Release,
 }
 
 /// What a list shows of a workflow: a cache of the fold.
@@ -96,6 +125,21 @@ pub enum JournalError {
     /// Somebody else committed to this workflow first: load it again, and decide again.
     #[error("the workflow was changed by another process")]
     Conflict,
+    /// Another workflow holds an object that this batch takes: nothing of the batch is there.
+    #[error("workflow {by} holds an object that this one takes")]
+    Held {
+        /// Which workflow.
+        by: WorkflowId,
+    },
+    /// Another living process sends the workflow's calls: nothing of the batch is there.
+    #[error("another process is at work on the workflow")]
+    Owned,
+    /// The workflow's events were moved into an archive.
+    #[error("the workflow was archived in {file}")]
+    Archived {
+        /// The name of the file in the home's `archive/`.
+        file: String,
+    },
     /// The store cannot be used; nothing of the batch is there. The code is one of
     /// `store.full`, `store.read_only`, `store.locked`, `store.corrupted`, `store.failed`.
     #[error("{message}")]
@@ -113,13 +157,24 @@ pub trait Journal: Send + Sync + 'static {
     /// future resolves. Batches of several workflows may share the transaction.
     ///
     /// # Errors
-    /// [`JournalError::Conflict`] when the first `seq` is not the next one; nothing is stored.
+    /// [`JournalError::Conflict`] when the first `seq` is not the next one, and
+    /// [`JournalError::Held`] when an object that it takes is held by another workflow, and
+    /// [`JournalError::Owned`] when another process sends its calls; nothing is stored.
     fn append(&self, batch: Batch) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Of these objects those that a workflow holds, and which one does.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`].
+    fn holders(
+        &self,
+        objects: BTreeSet<String>,
+    ) -> impl Future<Output = Result<BTreeMap<String, WorkflowId>, JournalError>> + Send;
 
     /// All events of a workflow, in order; empty when there is no such workflow.
     ///
     /// # Errors
-    /// [`JournalError::Store`].
+    /// [`JournalError::Store`], [`JournalError::Archived`].
     fn load(
         &self,
         workflow: &WorkflowId,
@@ -245,6 +300,8 @@ pub trait Ids: Send + Sync + 'static {
     fn workflow(&self) -> WorkflowId;
     /// For an approval.
     fn approval(&self) -> ApprovalId;
+    /// Any number, another one each time.
+    fn number(&self) -> u64;
 }
 
 /// All of them together: what an [`crate::Engine`] is built on.

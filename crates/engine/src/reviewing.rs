@@ -1,19 +1,23 @@
 //! Looking before anything runs: every step against the live catalog, and a preview of each change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::Semaphore;
 use workflow::decide::Unfit as StepUnfit;
-use workflow::define::reference_refusal;
-use workflow::event::{Direction, Preview, Review};
+use workflow::define::{fits, reference_refusal};
+use workflow::event::{Assurance, Direction, Preview, Principal, Review};
+use workflow::hold;
 use workflow::model::{Call, CallStep, Deed, Definition, Facts, Risk, ScalarKind, StepId};
-use workflow::reference;
+use workflow::reference::{self, Scope};
 use workflow::refusal::Refusal;
 use workflow::review::Look;
-use workflow::state::{State, StepStatus};
+use workflow::state::State;
 
-use crate::Engine;
-use crate::ports::{Dispatch as _, Ports, Unfit};
+use crate::ports::{Dispatch as _, Journal as _, Ports, Unfit};
+use crate::{Engine, store_refusal};
+
+/// What a companion is refused with that cannot be asked.
+const UNREACHABLE: [&str; 2] = ["companion.unavailable", "companion.config"];
 
 /// How many previews of one review are made at the same time.
 const AT_ONCE: usize = 8;
@@ -46,17 +50,17 @@ impl<P: Ports> Engine<P> {
         id: &StepId,
         step: &CallStep,
     ) -> Result<(Facts, Option<Risk>), Refusal> {
-        let facts = self
-            .check_call(definition, position, id, &step.call)
-            .await?;
+        let scope = Scope::of(definition, position);
+        let facts = self.check_call(definition, scope, id, &step.call).await?;
+        fits(definition, position, &facts)?;
         let mut undo_risk = None;
         if let Some(undo) = &step.undo {
-            let undo = self.check_call(definition, position + 1, id, undo).await;
+            let undo = self.check_call(definition, scope.after(), id, undo).await;
             undo_risk = Some(undo.map_err(|refusal| of_part("undo", refusal))?.risk);
         }
         if let Some(verify) = &step.verify {
             let verify = self
-                .check_call(definition, position + 1, id, &verify.call)
+                .check_call(definition, scope.after(), id, &verify.call)
                 .await
                 .map_err(|refusal| of_part("verify", refusal))?;
             if verify.risk != Risk::Read {
@@ -73,11 +77,11 @@ impl<P: Ports> Engine<P> {
     async fn check_call(
         &self,
         definition: &Definition,
-        until: usize,
+        scope: Scope,
         id: &StepId,
         call: &Call,
     ) -> Result<Facts, Refusal> {
-        let (arguments, holes) = reference::resolve_params(definition, until, &call.arguments)
+        let (arguments, holes) = reference::resolve_params(definition, scope, &call.arguments)
             .map_err(|e| reference_refusal(id, &e))?;
         let call = Call {
             arguments,
@@ -98,19 +102,27 @@ impl<P: Ports> Engine<P> {
 
     /// The catalog's word on every pending step now. Where it has none any more, that is a
     /// difference as well: nothing is left of what was reviewed.
-    pub(crate) async fn facts_now(&self, state: &State) -> Vec<Option<Facts>> {
+    ///
+    /// # Errors
+    /// [`Refusal`], where a companion cannot be asked: that says nothing of what it would answer.
+    pub(crate) async fn facts_now(&self, state: &State) -> Result<Vec<Option<Facts>>, Refusal> {
         let mut facts = Vec::with_capacity(state.steps.len());
         for (i, def) in state.definition.steps.iter().enumerate() {
-            facts.push(match (&def.deed, state.steps[i].status) {
-                (Deed::Call(call), StepStatus::Pending) => self
-                    .check_call(&state.definition, i, &def.id, &call.call)
-                    .await
-                    .ok()
-                    .or_else(|| state.steps[i].facts.clone().map(gone)),
-                _ => state.steps[i].facts.clone(),
+            let (Deed::Call(call), true) = (&def.deed, state.steps[i].is_open()) else {
+                facts.push(state.steps[i].facts.clone());
+                continue;
+            };
+            let scope = Scope::of(&state.definition, i);
+            let now = self
+                .check_call(&state.definition, scope, &def.id, &call.call)
+                .await;
+            facts.push(match now {
+                Ok(facts) => Some(facts),
+                Err(refusal) if UNREACHABLE.contains(&refusal.code) => return Err(refusal),
+                Err(_) => state.steps[i].facts.clone().map(gone),
             });
         }
-        facts
+        Ok(facts)
     }
 
     /// Looks at a workflow as a whole: what the catalog says of each step now, and a preview of
@@ -124,8 +136,60 @@ impl<P: Ports> Engine<P> {
                 self.look(state, i, &def.id, &def.deed).await
             }
         });
-        let found = futures_util::future::try_join_all(looks).await?;
+        let mut found = futures_util::future::try_join_all(looks).await?;
+        self.look_for_holders(state, &mut found).await?;
         Ok(workflow::review::review(state, found))
+    }
+
+    /// Which other workflow is changing what a step would change.
+    async fn look_for_holders(&self, state: &State, found: &mut [Look]) -> Result<(), Refusal> {
+        let object = |look: &Look| match &look.preview {
+            Preview::Shown { prepared } => hold::object(&prepared.target),
+            _ => None,
+        };
+        let objects: BTreeSet<String> = found.iter().filter_map(object).collect();
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let holders = self.ports().journal().holders(objects).await;
+        let holders = holders.map_err(|e| store_refusal(&e))?;
+        for look in found {
+            let held = object(look).and_then(|object| holders.get(&object));
+            look.held_by = held.filter(|by| **by != state.id).cloned();
+        }
+        Ok(())
+    }
+
+    /// Refuses a workflow whose approvals nobody here could give.
+    pub(crate) fn check_quorum(
+        &self,
+        definition: &Definition,
+        facts: &[Option<Facts>],
+        by: &Principal,
+    ) -> Result<(), Refusal> {
+        let settings = &self.inner.settings;
+        let approvers = settings.rules.approvers.and(definition.approvers);
+        let asks = facts
+            .iter()
+            .any(|f| f.as_ref().is_none_or(|f| f.risk.changes()));
+        if approvers.is_anyone() || !asks {
+            return Ok(());
+        }
+        let requester = approvers.exclude_requester && by.assurance >= Assurance::Authenticated;
+        let needed = approvers.quorum + u32::from(requester);
+        if settings.deciders >= needed {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "approval.quorum",
+            format!(
+                "Ask for fewer approvers: {needed} authenticated people would have to be there, \
+                 and {} can be authenticated here",
+                settings.deciders
+            ),
+        )
+        .with("given", approvers.quorum)
+        .with("allowed", settings.deciders))
     }
 
     async fn look(
@@ -140,11 +204,12 @@ impl<P: Ports> Engine<P> {
             facts: found.facts.clone(),
             preview: Preview::NotNeeded,
             undo_risk: None,
+            held_by: None,
         };
         let Deed::Call(step) = deed else {
             return Ok(look);
         };
-        if found.status != StepStatus::Pending {
+        if !found.is_open() {
             return Ok(look);
         }
         let (facts, undo_risk) = self

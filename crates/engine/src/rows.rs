@@ -17,7 +17,7 @@ pub(crate) fn workflow_row(state: &State) -> WorkflowRow {
         updated_at: state.updated_at,
         requester: state.by.name.clone(),
         steps: state.steps.len() as u64,
-        settled: state.cursor as u64,
+        settled: state.settled() as u64,
         approval: state.approval().map(|a| a.id.clone()),
         expires_at: state.approval().map(|a| a.expires_at),
     }

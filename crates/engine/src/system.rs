@@ -43,4 +43,9 @@ impl Ids for TimeIds {
     fn approval(&self) -> ApprovalId {
         ApprovalId(format!("ap_{}", uuid::Uuid::now_v7().simple()))
     }
+
+    fn number(&self) -> u64 {
+        // The lower half of a UUIDv7 is random but for its two highest bits.
+        uuid::Uuid::now_v7().as_u64_pair().1
+    }
 }

@@ -17,8 +17,19 @@ pub struct Config {
     pub approval_timeout_s: u64,
     /// The longest that a workflow may ask for, in seconds. 1 to 2,592,000 (30 days). Default: 86,400.
     pub max_approval_timeout_s: u64,
+    /// How long an approval that was given may wait to be used, in seconds: where a workflow does
+    /// not say, and at most. 1 to 2,592,000 (30 days). Default: 3,600.
+    pub execution_expiry_s: u64,
+    /// How many different authenticated people have to say yes to each approval. 1 to 16.
+    /// Default: 1, which anybody may be whose assurance is enough.
+    pub quorum: u32,
+    /// Whoever asked for a workflow may not approve it. Default: false.
+    pub exclude_requester: bool,
     /// Which plans need an approval before the first step (P5). Default: `writes`.
     pub plan_approval: PlanApproval,
+    /// How old the last event of a workflow is at least that may be archived, in days: an archived
+    /// workflow is not rolled back any more. 0 to 3,650. Default: 30.
+    pub archive_after_days: u32,
     /// How many steps of one workflow may run at the same time. 1 to 64. Default: 8.
     pub max_parallel: usize,
     /// What is never run.
@@ -31,7 +42,11 @@ impl Default for Config {
             min_assurance: Assurance::Attested,
             approval_timeout_s: 300,
             max_approval_timeout_s: 86_400,
+            execution_expiry_s: 3_600,
+            quorum: 1,
+            exclude_requester: false,
             plan_approval: PlanApproval::Writes,
+            archive_after_days: 30,
             max_parallel: 8,
             rules: Rules::default(),
         }
@@ -111,6 +126,15 @@ impl Config {
                 "approval_timeout_s",
                 format!("1 to {max} seconds (`max_approval_timeout_s`)"),
             ));
+        }
+        if !(1..=2_592_000).contains(&self.execution_expiry_s) {
+            return Err(("execution_expiry_s", "1 to 2592000 seconds".to_owned()));
+        }
+        if !(1..=16).contains(&self.quorum) {
+            return Err(("quorum", "1 to 16 people".to_owned()));
+        }
+        if self.archive_after_days > 3_650 {
+            return Err(("archive_after_days", "0 to 3650 days".to_owned()));
         }
         if !(1..=64).contains(&self.max_parallel) {
             return Err(("max_parallel", "1 to 64".to_owned()));

@@ -10,19 +10,20 @@
 //!   companions.json, key                    0600
 //!   profiles/<os-user>/<name>.json          encrypted (0600)
 //!   pins/<os-user>.json                     certificate pins (0600)
-//!   locks/ owners/ logs/                    0700
+//!   locks/ owners/ logs/ archive/           0700
 //! ```
 //!
 //! # Invariants by absence
 //!
 //! - Nothing in here is `async`, opens a socket or starts a process.
 //! - Nothing in here reads an environment variable by itself: the caller hands a getter
-//!   in. `USER` and `LOGNAME` are never believed.
+//!   in. `USER` and `LOGNAME` are never believed. (The [`crash`] points of a test build do.)
 //! - Nothing in here deletes a lock file: removing one while another process waits on it
 //!   would give two owners.
 //! - This crate knows no workflow, no credential format and no SQL.
 
 mod config;
+pub mod crash;
 mod dir;
 mod error;
 mod file;

@@ -1,7 +1,8 @@
 //! One batch of events on its way into the tables: the events with their audit rows, and the
 //! projections. What is touched depends on the batch alone, never on the size of the workflow.
 
-use engine::ports::{Batch, StepRow, WorkflowRow};
+use engine::ports::{Batch, Hold, Own, StepRow, WorkflowRow};
+use home::Home;
 use jiff::Timestamp;
 use policy::audit::Entry;
 use policy::audit_store;
@@ -11,12 +12,15 @@ use workflow::model::{ApprovalId, Millis, WorkflowId};
 
 use crate::error::Fault;
 use crate::writer::Refusal;
+use crate::{hold, owner, query};
 
 /// A batch, serialised and hashed before it waits for the writer.
 pub(crate) struct Ready {
     workflow: WorkflowId,
     row: WorkflowRow,
     steps: Vec<StepRow>,
+    hold: Hold,
+    own: Own,
     events: Vec<Written>,
 }
 
@@ -42,9 +46,12 @@ enum Mark {
     Expired(ApprovalId),
 }
 
+/// What the audit row's word for an event begins with.
+pub(crate) const EVENT: &str = "workflow.";
+
 /// The audit row's word for an event.
 pub(crate) fn audit_kind(kind: &str) -> String {
-    format!("workflow.{kind}")
+    format!("{EVENT}{kind}")
 }
 
 /// A moment as the audit chain writes it.
@@ -66,6 +73,8 @@ impl Ready {
             events,
             row,
             steps,
+            hold,
+            own,
         } = batch;
         if events.is_empty() {
             return Err(Fault::Misuse("a batch has no events".to_owned()));
@@ -96,15 +105,27 @@ impl Ready {
             workflow,
             row,
             steps,
+            hold,
+            own,
             events: written,
         })
     }
 
     /// Stores it, if its first event is the next one.
-    pub(crate) fn store(&self, transaction: &Transaction<'_>) -> Result<(), Refusal> {
+    pub(crate) fn store(
+        &self,
+        transaction: &Transaction<'_>,
+        home: &Home,
+        process: Option<&str>,
+    ) -> Result<(), Refusal> {
         let last: Option<i64> = transaction
             .prepare_cached("SELECT max(seq) FROM event WHERE workflow = ?1")?
             .query_row([&self.workflow.0], |row| row.get(0))?;
+        if last.is_none()
+            && let Some(file) = query::archived_in(transaction, &self.workflow)?
+        {
+            return Err(Refusal::Archived { file });
+        }
         let mut expected = last.unwrap_or(0);
         for (place, event) in self.events.iter().enumerate() {
             expected += 1;
@@ -116,12 +137,37 @@ impl Ready {
                 _ => Fault::Misuse("a batch is not numbered in order".to_owned()).into(),
             });
         }
+        self.store_own(transaction, home, process)?;
         self.store_row(transaction)?;
+        hold::store(transaction, &self.workflow, &self.hold, self.row.updated_at)?;
         for event in &self.events {
             self.store_event(transaction, event)?;
         }
         for step in &self.steps {
             self.store_step(transaction, step)?;
+        }
+        Ok(())
+    }
+
+    fn store_own(
+        &self,
+        transaction: &Transaction<'_>,
+        home: &Home,
+        process: Option<&str>,
+    ) -> Result<(), Refusal> {
+        match (self.own, process) {
+            (Own::Keep, _) => {}
+            (Own::Take, Some(process)) => {
+                let now = self.row.updated_at;
+                owner::claim(transaction, home, &self.workflow, process, now)?;
+            }
+            (Own::Give, Some(process)) => {
+                owner::release(transaction, &self.workflow, process)?;
+            }
+            (Own::Take | Own::Give, None) => {
+                let why = "a batch changes the owner, and the journal was given none (`owned_by`)";
+                return Err(Fault::Misuse(why.to_owned()).into());
+            }
         }
         Ok(())
     }
@@ -291,7 +337,9 @@ fn mark(event: Event) -> Option<Mark> {
 
 fn step_of(subject: &Subject) -> Option<&str> {
     match subject {
-        Subject::Step { step } | Subject::Gate { step } => Some(&step.0),
+        Subject::Step { step } | Subject::Gate { step } | Subject::Resolution { step, .. } => {
+            Some(&step.0)
+        }
         Subject::Plan | Subject::Rollback { .. } => None,
     }
 }

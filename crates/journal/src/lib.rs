@@ -14,15 +14,23 @@
 //!
 //! - Nothing in here reads a clock for a record: every time is handed in.
 //! - Nothing in here decides anything about a workflow, or folds events.
-//! - Nothing in here deletes or alters an event, a call's record or an audit row.
+//! - Nothing in here alters an event, a call's record or an audit row, or deletes one, but for
+//!   [`Journal::archive`]: it takes out the events of workflows that are over, with the projections
+//!   of them, once a file that was synced and read back holds these events. Audit rows and the
+//!   records of calls are never deleted.
 //! - Nothing in here writes to a database that is damaged, another program's, or of a newer version.
 //! - Nothing in here opens a socket or starts a process. Its only SQL beside its own is
 //!   `policy::audit_store`'s.
 
 mod append;
+mod archive;
 mod error;
 mod file;
 mod gate;
+mod hold;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+mod interrupted;
 mod owner;
 mod query;
 mod reader;
@@ -31,7 +39,9 @@ mod sink;
 mod trail;
 mod writer;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,11 +56,26 @@ use crate::gate::Gate;
 use crate::reader::Readers;
 use crate::writer::{Health, Refusal, Start, Writer};
 
+pub use archive::{ArchiveError, ArchiveFile, Archived, VerifiedArchive};
 pub use error::OpenError;
 pub use owner::{ClaimError, Owner, Ownership};
 pub use sink::Sink;
 pub use trail::{Broken, TrailRow, Verification};
 pub use writer::Stats;
+
+/// So often archiving begins again with a portion, when its workflows were touched meanwhile.
+const CONFLICTS: u32 = 16;
+
+/// Verifies an archive by itself, with nothing but the file: each row against its hash, each event
+/// against its row, the counts, and the digest of all. That the rows are those of a chain, and not
+/// made up with it, shows against the database ([`Journal::verify_archive`]), or against the
+/// SHA-256 where that was noted down. Blocks while it reads.
+///
+/// # Errors
+/// [`ArchiveError`] with the first line that cannot be trusted.
+pub fn verify_archive(path: &Path) -> Result<VerifiedArchive, ArchiveError> {
+    archive::verify_file(path, &mut |_| Ok(()))
+}
 
 /// How a journal is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +100,8 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Journal {
     inner: Arc<Inner>,
+    /// The owner for whom it appends.
+    process: Option<Arc<str>>,
 }
 
 struct Inner {
@@ -82,6 +109,9 @@ struct Inner {
     readers: Readers,
     writer: Writer,
     home: Home,
+    patience: Duration,
+    /// Held while this process archives.
+    archiving: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -110,21 +140,35 @@ impl Journal {
     pub fn open_with(home: &Home, options: &Options) -> Result<Self, OpenError> {
         Ok(Self {
             inner: Arc::new(Inner::open(home, options)?),
+            process: None,
         })
+    }
+
+    /// The same journal, appending for this owner: a batch may make it the owner of its workflow, or
+    /// give the workflow up ([`ports::Own`]).
+    #[must_use]
+    pub fn owned_by(&self, owner: &Owner) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            process: Some(owner.process().into()),
+        }
     }
 
     /// The rows of a workflow and of its steps as of its last event; `None` when there is no such
     /// workflow. A cache of the fold, for showing.
     ///
     /// # Errors
-    /// [`JournalError::Store`].
+    /// [`JournalError::Store`], [`JournalError::Archived`].
     pub async fn projection(
         &self,
         workflow: &WorkflowId,
     ) -> Result<Option<(WorkflowRow, Vec<StepRow>)>, JournalError> {
         let workflow = workflow.clone();
-        self.read(move |snapshot| query::projection(snapshot, &workflow))
-            .await
+        self.read(move |snapshot| {
+            let rows = query::projection(snapshot, &workflow)?;
+            in_place(snapshot, &workflow, rows)
+        })
+        .await?
     }
 
     /// At most `limit` rows of the audit trail after the row `after_seq` (0: from the first), in
@@ -143,12 +187,114 @@ impl Journal {
     }
 
     /// Verifies the whole audit trail as it is now, and all events and records of calls against it.
-    /// What is broken is part of the answer.
+    /// What is broken is part of the answer. Events that were archived are counted; their files are
+    /// verified by [`Journal::verify_archive`].
     ///
     /// # Errors
     /// [`JournalError::Store`] when the store cannot be read.
     pub async fn verify(&self) -> Result<Verification, JournalError> {
         self.read(|snapshot| trail::verify(snapshot)).await
+    }
+
+    /// Moves the events of the workflows that are over for good, and whose last event is older than
+    /// `older_than`, out of the database into new files in the home's `archive/`. A workflow that a
+    /// living process owns or that holds an object stays. The audit chain stays whole, and each
+    /// file has a row of kind `archived` in it. A dry run only counts.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`]; `store.locked` when another process archives for long.
+    /// [`JournalError::Conflict`] when the workflows keep changing. Nothing was archived then: what
+    /// fails after a first file is part of the answer.
+    pub async fn archive(
+        &self,
+        older_than: Millis,
+        now: Millis,
+        dry_run: bool,
+    ) -> Result<Archived, JournalError> {
+        let _one_at_a_time = self.inner.archiving.lock().await;
+        let (home, bound) = (self.inner.home.clone(), self.inner.patience);
+        let cutoff = archive::cutoff(older_than, now);
+        if dry_run {
+            return self
+                .read(move |snapshot| archive::count(snapshot, &home, cutoff))
+                .await;
+        }
+        let place = home.clone();
+        let (_held, strays) = self
+            .read(move |snapshot| archive::begin(snapshot, &place, bound))
+            .await?;
+        let mut done = Archived {
+            strays,
+            ..Archived::default()
+        };
+        let mut conflicts = 0;
+        loop {
+            match self.archive_portion(cutoff, now).await {
+                Ok(Some(made)) => {
+                    done.workflows += made.workflows;
+                    done.events += made.events;
+                    done.files.push(made);
+                }
+                Ok(None) => return Ok(done),
+                // One of them was touched meanwhile: the next draft is without it.
+                Err(JournalError::Conflict) if conflicts < CONFLICTS => conflicts += 1,
+                Err(error) if done.files.is_empty() => return Err(error),
+                Err(error) => {
+                    done.stopped_by = Some(error);
+                    return Ok(done);
+                }
+            }
+        }
+    }
+
+    /// One file and its transaction; `None` when nothing is left.
+    async fn archive_portion(
+        &self,
+        cutoff: Millis,
+        now: Millis,
+    ) -> Result<Option<ArchiveFile>, JournalError> {
+        let home = self.inner.home.clone();
+        let drafted = self
+            .read(move |snapshot| archive::draft(snapshot, &home, cutoff, now))
+            .await?;
+        let Some(draft) = drafted.map(Arc::new) else {
+            return Ok(None);
+        };
+        let (home, settling) = (self.inner.home.clone(), Arc::clone(&draft));
+        let asked = self
+            .inner
+            .writer
+            .ask(move |transaction| archive::settle(transaction, &home, &settling, cutoff, now));
+        match settled(asked).await {
+            Ok(()) => Ok(Some(draft.made.clone())),
+            Err(refusal) => {
+                // After any other error the file stays: whether nothing was committed is sure only
+                // when nobody wrote.
+                if refusal == Refusal::Conflict {
+                    archive::discard(&self.inner.home, &draft);
+                }
+                Err(journal_error(refusal))
+            }
+        }
+    }
+
+    /// The archives that the database knows, the oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`].
+    pub async fn archives(&self) -> Result<Vec<ArchiveFile>, JournalError> {
+        self.read(|snapshot| archive::all(snapshot)).await
+    }
+
+    /// Verifies an archive in the home's `archive/` by itself and against the chain: that it is the
+    /// file that its audit row names, and that each of its rows is one of the chain.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub async fn verify_archive(&self, file: &str) -> Result<VerifiedArchive, ArchiveError> {
+        let (home, file) = (self.inner.home.clone(), file.to_owned());
+        self.read(move |snapshot| Ok(archive::verify(snapshot, &home, &file)))
+            .await?
     }
 
     /// Makes the process the owner of the workflow and returns its epoch, counted from 1. An owner
@@ -234,6 +380,8 @@ impl Inner {
             readers,
             writer,
             home: home.clone(),
+            patience: options.patience,
+            archiving: tokio::sync::Mutex::default(),
         })
     }
 }
@@ -241,18 +389,33 @@ impl Inner {
 impl ports::Journal for Journal {
     // Handed over before the first poll: a caller that goes away while it waits has still stored.
     fn append(&self, batch: Batch) -> impl Future<Output = Result<(), JournalError>> + Send {
+        let (home, process) = (self.inner.home.clone(), self.process.clone());
         let asked = append::Ready::new(batch).map(|ready| {
             self.inner
                 .writer
-                .ask(move |transaction| ready.store(transaction))
+                .ask(move |transaction| ready.store(transaction, &home, process.as_deref()))
         });
         async move { settled(asked?).await.map_err(journal_error) }
     }
 
+    async fn holders(
+        &self,
+        objects: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, WorkflowId>, JournalError> {
+        self.read(move |snapshot| hold::holders(snapshot, objects))
+            .await
+    }
+
     async fn load(&self, workflow: &WorkflowId) -> Result<Vec<Recorded>, JournalError> {
         let workflow = workflow.clone();
-        self.read(move |snapshot| query::load(snapshot, &workflow))
-            .await
+        self.read(move |snapshot| {
+            let events = query::load(snapshot, &workflow)?;
+            if events.is_empty() {
+                return in_place(snapshot, &workflow, events);
+            }
+            Ok(Ok(events))
+        })
+        .await?
     }
 
     async fn last_seq(&self, workflow: &WorkflowId) -> Result<u64, JournalError> {
@@ -272,6 +435,18 @@ impl ports::Journal for Journal {
     }
 }
 
+/// What was found of a workflow, unless its events are in an archive.
+fn in_place<T>(
+    snapshot: &rusqlite::Transaction<'_>,
+    workflow: &WorkflowId,
+    found: T,
+) -> Result<Result<T, JournalError>, Fault> {
+    Ok(match query::archived_in(snapshot, workflow)? {
+        Some(file) => Err(JournalError::Archived { file }),
+        None => Ok(found),
+    })
+}
+
 /// Waits for what was asked of the writer.
 async fn settled<T>(asked: oneshot::Receiver<Result<T, Refusal>>) -> Result<T, Refusal> {
     asked.await.unwrap_or_else(|_| Err(Fault::Stopped.into()))
@@ -280,10 +455,11 @@ async fn settled<T>(asked: oneshot::Receiver<Result<T, Refusal>>) -> Result<T, R
 fn journal_error(refusal: Refusal) -> JournalError {
     match refusal {
         Refusal::Conflict => JournalError::Conflict,
+        Refusal::Held { by } => JournalError::Held { by },
+        Refusal::Owned { .. } => JournalError::Owned,
+        Refusal::Archived { file } => JournalError::Archived { file },
         Refusal::Fault(fault) => fault.into(),
-        // Only a claim is refused so.
-        Refusal::Missing | Refusal::Owned { .. } => {
-            Fault::Misuse("the workflow belongs to another process, or to none".to_owned()).into()
-        }
+        // Only a claim is refused so, and it says so itself.
+        Refusal::Missing => Fault::Misuse("there is no such workflow".to_owned()).into(),
     }
 }

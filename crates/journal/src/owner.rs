@@ -123,7 +123,7 @@ fn file_of(home: &Home, process: &str) -> Result<PathBuf, Fault> {
 }
 
 /// Whether the process still lives.
-fn lives(home: &Home, process: &str) -> Result<bool, Fault> {
+pub(crate) fn lives(home: &Home, process: &str) -> Result<bool, Fault> {
     is_held(&file_of(home, process)?)
 }
 
@@ -185,12 +185,16 @@ pub(crate) fn claim(
     process: &str,
     now: Millis,
 ) -> Result<u64, Refusal> {
+    home::crash::point("journal.claim");
     let known = transaction
         .prepare_cached("SELECT 1 FROM workflow WHERE id = ?1")?
         .query_row([&workflow.0], |_| Ok(()))
         .optional()?;
     if known.is_none() {
         return Err(Refusal::Missing);
+    }
+    if let Some(file) = crate::query::archived_in(transaction, workflow)? {
+        return Err(Refusal::Archived { file });
     }
     let held = transaction
         .prepare_cached("SELECT process, epoch FROM owner WHERE workflow = ?1")?
@@ -226,6 +230,7 @@ pub(crate) fn release(
     workflow: &WorkflowId,
     process: &str,
 ) -> Result<bool, Refusal> {
+    home::crash::point("journal.release");
     let changed = transaction
         .prepare_cached("UPDATE owner SET process = NULL WHERE workflow = ?1 AND process = ?2")?
         .execute([&workflow.0, process])?;

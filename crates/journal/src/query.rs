@@ -1,10 +1,12 @@
 //! What is read back of workflows.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::ports::{Listed, Recorded, StepRow, WorkflowRow};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 use workflow::event;
-use workflow::model::{ApprovalId, StepId, WorkflowId};
+use workflow::model::{ApprovalId, Millis, StepId, WorkflowId};
 
 use crate::error::Fault;
 
@@ -46,47 +48,92 @@ pub(crate) fn load(connection: &Connection, workflow: &WorkflowId) -> Result<Vec
 /// The number of the last event; 0 when there is none.
 pub(crate) fn last_seq(connection: &Connection, workflow: &WorkflowId) -> Result<u64, Fault> {
     let seq = connection
-        .prepare_cached("SELECT ifnull(max(seq), 0) FROM event WHERE workflow = ?1")?
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(seq) FROM event WHERE workflow = ?1),
+                             (SELECT archived_seq FROM workflow WHERE id = ?1), 0)",
+        )?
         .query_row([&workflow.0], |row| unsigned(row, 0))?;
     Ok(seq)
+}
+
+/// The archive that holds the workflow's events, if one does.
+pub(crate) fn archived_in(
+    connection: &Connection,
+    workflow: &WorkflowId,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT archived_in FROM workflow WHERE id = ?1")?
+        .query_row([&workflow.0], |row| row.get(0))
+        .optional()
+        .map(Option::flatten)
 }
 
 const COLUMNS: &str = "id, name, state, reason, created_at, updated_at, requester, steps, settled, \
                        approval, expires_at";
 
-/// A page of workflows, the newest first, and how many there are in all.
+/// A page of workflows, the newest first, and how many there are in all. Costs what the page costs,
+/// however many workflows there are.
 pub(crate) fn list(
     connection: &Connection,
     states: &[String],
     after: Option<&WorkflowId>,
     limit: u32,
 ) -> Result<(Vec<Listed>, u64), Fault> {
+    let total = total(connection, states)?;
+    let place: Option<(Millis, String)> = match after {
+        None => None,
+        Some(after) => {
+            let place = connection
+                .prepare_cached("SELECT created_at, id FROM workflow WHERE id = ?1")?
+                .query_row([&after.0], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            if place.is_none() {
+                return Ok((Vec::new(), total));
+            }
+            place
+        }
+    };
+    // Where the page begins, as two columns of a row that no workflow has: the newest of all.
+    let (at, id) = place.unwrap_or((Millis::MAX, String::new()));
+    let page = |filter: &str, state: &str| -> rusqlite::Result<Vec<Listed>> {
+        connection
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM workflow WHERE {filter} AND (created_at, id) < (?2, ?3)
+                 ORDER BY created_at DESC, id DESC LIMIT ?4"
+            ))?
+            .query_map(params![state, at, id, limit], |row| {
+                Ok(Listed {
+                    workflow: WorkflowId(row.get(0)?),
+                    row: workflow_row(row)?,
+                })
+            })?
+            .collect()
+    };
+    if states.is_empty() {
+        return Ok((page("?1 = ''", "")?, total));
+    }
+    // The index gives each state in order, and not several of them: a page of each is enough.
+    let mut rows = Vec::new();
+    for state in states.iter().collect::<BTreeSet<_>>() {
+        rows.extend(page("state = ?1", state)?);
+    }
+    rows.sort_by(|a, b| (b.row.created_at, &b.workflow.0).cmp(&(a.row.created_at, &a.workflow.0)));
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok((rows, total))
+}
+
+fn total(connection: &Connection, states: &[String]) -> Result<u64, Fault> {
     // The filter is one JSON text, so that the statement is the same for any number of states.
-    let wanted = Value::from(states).to_string();
     let filter = match states {
         [] => "?1 = ?1",
         _ => "state IN (SELECT value FROM json_each(?1))",
     };
     let total = connection
-        .prepare_cached(&format!("SELECT count(*) FROM workflow WHERE {filter}"))?
-        .query_row([&wanted], |row| unsigned(row, 0))?;
-    let from = match after {
-        None => "?2 IS NULL",
-        Some(_) => "(created_at, id) < (SELECT created_at, id FROM workflow WHERE id = ?2)",
-    };
-    let rows = connection
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM workflow WHERE {filter} AND {from}
-             ORDER BY created_at DESC, id DESC LIMIT ?3"
+            "SELECT ifnull(sum(count), 0) FROM tally WHERE {filter}"
         ))?
-        .query_map(params![wanted, after.map(|id| &id.0), limit], |row| {
-            Ok(Listed {
-                workflow: WorkflowId(row.get(0)?),
-                row: workflow_row(row)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok((rows, total))
+        .query_row([Value::from(states).to_string()], |row| unsigned(row, 0))?;
+    Ok(total)
 }
 
 fn workflow_row(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {
@@ -131,7 +178,7 @@ pub(crate) fn projection(
                     .get::<_, Option<i64>>(6)?
                     .map(|_| unsigned(row, 6))
                     .transpose()?,
-                outputs: std::collections::BTreeMap::new(),
+                outputs: BTreeMap::new(),
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;

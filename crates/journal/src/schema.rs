@@ -12,10 +12,13 @@ const APPLICATION: i64 = 0x504c_5448;
 pub(crate) type Migration = fn(&Connection) -> rusqlite::Result<()>;
 
 /// All of them, the oldest first.
-pub(crate) const MIGRATIONS: &[Migration] = &[|connection| {
-    connection.execute_batch(policy::audit_store::DDL)?;
-    connection.execute_batch(include_str!("schema/v1.sql"))
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    |connection| {
+        connection.execute_batch(policy::audit_store::DDL)?;
+        connection.execute_batch(include_str!("schema/v1.sql"))
+    },
+    |connection| connection.execute_batch(include_str!("schema/v2.sql")),
+];
 
 /// The newest version that this build knows.
 pub(crate) const KNOWN: i64 = MIGRATIONS.len() as i64;

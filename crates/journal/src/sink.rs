@@ -96,6 +96,10 @@ fn audit_error(refusal: Refusal) -> AuditError {
     match refusal {
         Refusal::Fault(fault) => fault.into(),
         // Only events and claims are refused so.
-        Refusal::Conflict | Refusal::Missing | Refusal::Owned { .. } => AuditError::Closed,
+        Refusal::Conflict
+        | Refusal::Missing
+        | Refusal::Owned { .. }
+        | Refusal::Held { .. }
+        | Refusal::Archived { .. } => AuditError::Closed,
     }
 }

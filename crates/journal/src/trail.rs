@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 use workflow::model::{Millis, WorkflowId};
 
-use crate::append;
+use crate::append::{self, EVENT};
+use crate::archive;
 use crate::error::Fault;
 use crate::query::unsigned;
 
@@ -24,9 +25,12 @@ pub struct TrailRow {
     pub row: Row,
     /// For an event of a workflow: its number there.
     pub event_seq: Option<u64>,
-    /// What the row's hash covers: the event, or the redacted record of a call. `None` when it is
-    /// not there or is no JSON, which [`Verification::broken`] tells about.
+    /// What the row's hash covers: the event, the redacted record of a call, or what was archived.
+    /// `None` when it was archived, and when it is not there or is no JSON, which
+    /// [`Verification::broken`] tells about.
     pub payload: Option<Value>,
+    /// The archive that the event was moved into.
+    pub archived_in: Option<String>,
 }
 
 /// What verifying the whole trail showed.
@@ -38,6 +42,11 @@ pub struct Verification {
     pub events: u64,
     /// How many of them are records of calls.
     pub calls: u64,
+    /// How many of them are events that were moved into archives: of these the chain has only the
+    /// digests.
+    pub archived: u64,
+    /// How many of them say what was moved into which archive.
+    pub archives: u64,
     /// The last whole row. Noted down elsewhere, it shows later that nothing was cut off the end.
     pub head: Head,
     /// The first thing that is not whole.
@@ -66,13 +75,16 @@ enum Kept {
     Call {
         payload: String,
     },
+    Archive {
+        payload: String,
+    },
 }
 
 impl Kept {
     fn text(&self) -> &str {
         match self {
             Self::Event { body, .. } => body,
-            Self::Call { payload } => payload,
+            Self::Call { payload } | Self::Archive { payload } => payload,
         }
     }
 }
@@ -102,7 +114,15 @@ fn kept(connection: &Connection, seq: u64) -> Result<Vec<Kept>, Fault> {
             })
         })
         .optional()?;
-    Ok(event.into_iter().chain(call).collect())
+    let archive = connection
+        .prepare_cached("SELECT payload FROM archive WHERE audit_seq = ?1")?
+        .query_row([seq], |row| {
+            Ok(Kept::Archive {
+                payload: row.get(0)?,
+            })
+        })
+        .optional()?;
+    Ok(event.into_iter().chain(call).chain(archive).collect())
 }
 
 /// A page of the trail, in order.
@@ -128,18 +148,32 @@ pub(crate) fn page(
             Some(Kept::Event { seq, .. }) => Some(*seq),
             _ => None,
         };
+        let archived_in = match &kept {
+            None => archived_in(connection, &row)?,
+            Some(_) => None,
+        };
         let payload = kept.and_then(|kept| serde_json::from_str(kept.text()).ok());
         Ok(TrailRow {
             row,
             event_seq,
             payload,
+            archived_in,
         })
     })
     .collect()
 }
 
+/// The archive that holds the event of a row, if one does.
+fn archived_in(connection: &Connection, row: &Row) -> Result<Option<String>, Fault> {
+    match &row.entry.workflow {
+        Some(workflow) if row.entry.kind.starts_with(EVENT) => archive::holds(connection, workflow),
+        _ => Ok(None),
+    }
+}
+
 /// Verifies all of it: the chain, that each row has its payload and the payload its hash, that the
 /// events of each workflow are numbered in the order of the chain, and that nothing lies beside it.
+/// A payload may only be missing where a row of the chain says that it was archived.
 pub(crate) fn verify(connection: &Connection) -> Result<Verification, Fault> {
     let mut walk = Walk {
         connection,
@@ -148,6 +182,8 @@ pub(crate) fn verify(connection: &Connection) -> Result<Verification, Fault> {
             rows: 0,
             events: 0,
             calls: 0,
+            archived: 0,
+            archives: 0,
             head: Head::genesis(),
             broken: None,
         },
@@ -181,7 +217,10 @@ impl Walk<'_> {
                 Err(fault) => return Err(fault),
             };
             if rows.is_empty() {
-                return self.find_orphan();
+                return match self.find_orphan()? {
+                    None => archive::find_broken(self.connection),
+                    orphan => Ok(orphan),
+                };
             }
             for row in rows {
                 if let Some(why) = self.check(&row)? {
@@ -213,6 +252,12 @@ impl Walk<'_> {
             Err(Fault::Altered(why)) => return Ok(Some(why)),
             Err(fault) => return Err(fault),
         };
+        if kept.is_empty() && archived_in(self.connection, row)?.is_some() {
+            self.so_far.archived += 1;
+            self.so_far.rows += 1;
+            self.so_far.head = head;
+            return Ok(None);
+        }
         let (Some(kept), true) = (kept.pop(), kept.is_empty()) else {
             return Ok(Some(
                 "its payload is not there, or there are two of it".to_owned(),
@@ -226,6 +271,7 @@ impl Walk<'_> {
         }
         match kept {
             Kept::Call { .. } => self.so_far.calls += 1,
+            Kept::Archive { .. } => self.so_far.archives += 1,
             Kept::Event {
                 workflow,
                 seq,
@@ -263,7 +309,8 @@ impl Walk<'_> {
             .connection
             .query_row(
                 "SELECT min(audit_seq) FROM
-                     (SELECT audit_seq FROM event UNION ALL SELECT audit_seq FROM call)
+                     (SELECT audit_seq FROM event UNION ALL SELECT audit_seq FROM call
+                      UNION ALL SELECT audit_seq FROM archive)
                  WHERE audit_seq NOT IN (SELECT seq FROM audit)",
                 [],
                 |row| row.get::<_, Option<i64>>(0),

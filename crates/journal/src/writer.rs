@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
+use workflow::model::WorkflowId;
 
 use crate::error::Fault;
 use crate::file::{self, Identity, Place};
@@ -29,6 +30,10 @@ pub(crate) enum Refusal {
     Missing,
     /// A living process owns the workflow.
     Owned { process: String },
+    /// Another workflow holds an object.
+    Held { by: WorkflowId },
+    /// The workflow's events are in an archive.
+    Archived { file: String },
     /// The store.
     Fault(Fault),
 }
@@ -350,6 +355,11 @@ impl Thread {
             return Err(Fault::Moved);
         }
         let connection = self.connection.as_mut().ok_or(Fault::Stopped)?;
+        // What a rollback that failed left open.
+        if !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK")?;
+        }
+        home::crash::point("journal.before_transaction");
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found = schema::version(&transaction)?;
         if found != schema::KNOWN {
@@ -362,9 +372,23 @@ impl Thread {
         for work in group {
             ends.push(attempt(&transaction, work.as_mut())?);
         }
-        transaction.commit()?;
+        home::crash::point("journal.before_commit");
+        if let Err(error) = transaction.commit() {
+            take_back(connection);
+            return Err(error.into());
+        }
+        home::crash::point("journal.committed");
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
         Ok(ends)
+    }
+}
+
+/// Takes a commit that failed out of the log. Where only the last sync of it failed, all of it lies
+/// there, and whoever recovers the log later would take for committed what was refused. A commit
+/// that changes nothing goes into its place; what was written suffices, whether it is synced or not.
+fn take_back(connection: &Connection) {
+    if let Err(error) = connection.pragma_update(None, "user_version", schema::KNOWN) {
+        tracing::warn!(%error, "the log of the journal could not be cleared of a failed commit");
     }
 }
 

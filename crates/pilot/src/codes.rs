@@ -6,8 +6,20 @@
 /// Code and meaning, sorted by code.
 pub(crate) const TABLE: &[(&str, &str)] = &[
     (
+        "approval.already",
+        "the same person said yes before, and different people have to",
+    ),
+    (
         "approval.assurance",
         "the installation takes no decision that is known so weakly",
+    ),
+    (
+        "approval.quorum",
+        "more people would have to approve than can be authenticated here",
+    ),
+    (
+        "approval.requester",
+        "whoever asked for a workflow may not approve it",
     ),
     (
         "approval.steps",
@@ -88,6 +100,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the arguments of a step do not fit the tool's schema",
     ),
     (
+        "step.condition",
+        "a condition of a step is not one, or cannot be evaluated",
+    ),
+    (
         "step.field",
         "a field of a step is unknown or of another form",
     ),
@@ -107,7 +123,15 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "step.not_verified",
         "a step was answered as done, and its verify does not show it",
     ),
+    (
+        "step.parallel",
+        "a step that is asked about runs beside others",
+    ),
     ("step.reference", "a reference in a step cannot be resolved"),
+    (
+        "step.retry",
+        "a step is to be tried again that may be done only once",
+    ),
     (
         "step.still_unknown",
         "a probe could not tell what became of a step",
@@ -115,6 +139,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "step.unclean",
         "an argument of a step holds a character that sanitising would strip",
+    ),
+    (
+        "step.unexpected",
+        "a step was answered, and what was expected of it does not hold",
     ),
     ("step.unknown", "it is not known whether a step took effect"),
     (
@@ -132,6 +160,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "step.verify_not_read",
         "the verify of a step uses a tool that may change something",
+    ),
+    (
+        "step.wait_for",
+        "a step waits for a condition with a tool that may change something",
     ),
     ("store.corrupted", "the database of workflows is damaged"),
     (
@@ -155,6 +187,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the database of workflows cannot be written",
     ),
     (
+        "workflow.archived",
+        "the workflow was moved into an archive",
+    ),
+    (
         "workflow.busy",
         "another process is at work on the workflow",
     ),
@@ -169,6 +205,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "workflow.field",
         "a field of a definition is unknown or of another form",
+    ),
+    (
+        "workflow.held",
+        "another workflow is changing the same object",
     ),
     (
         "workflow.name",

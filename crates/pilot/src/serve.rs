@@ -50,7 +50,9 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
         _ = &mut conversation => {}
         _ = &mut done => tracing::info!("standard output is closed"),
     }
+    home::crash::point("pilot.end");
     desk.settle().await;
+    home::crash::point("pilot.settled");
     desk.quiet(LAST_WORDS).await;
     // After the end of the input it ends by itself, once the last answer is out; told to end by a
     // signal, it would go on.

@@ -72,6 +72,7 @@ impl Server {
             // The wrapper records that the call was cancelled; what it began goes on.
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
         };
+        home::crash::point("pilot.before_answer");
         Ok(result(answer))
     }
 }

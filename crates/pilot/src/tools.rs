@@ -1,12 +1,15 @@
 //! The tools, one file per group: making and looking ([`make`]), running ([`run`]), deciding
-//! ([`decide`]), and the records ([`records`]). [`table`] says what each is called and
+//! ([`decide`]), the records ([`records`]), and putting
+//! old ones away ([`archive`]). [`table`] says what each is called and
 //! takes, and [`param`] what an argument may be.
 
+mod archive;
 mod decide;
 mod make;
 pub(crate) mod param;
 mod records;
 mod run;
+mod schema;
 pub(crate) mod table;
 
 use policy::answer::{Answer, ErrorEffect, Refusal};
@@ -37,6 +40,7 @@ pub(crate) async fn serve(
         Which::Resolve => decide::resolve(context, &arguments).await,
         Which::List => records::list(context, &arguments).await,
         Which::Audit => records::audit(context, &arguments).await,
+        Which::Archive => archive::archive(context, &arguments).await,
     }
 }
 

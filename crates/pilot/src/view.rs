@@ -85,7 +85,7 @@ pub(crate) fn workflow(shown: &Shown, kept: Vec<Kept>, extra: Extra) -> (Value, 
     }
     body.insert("workflow_id".to_owned(), json!(state.id));
     body.insert("name".to_owned(), state.definition.name.clone().into());
-    if extra.decided {
+    if extra.decided && was_recorded(state) {
         body.insert("assurance".to_owned(), ATTESTED.into());
     }
     if let Some(failure) = failure(state) {
@@ -135,6 +135,12 @@ pub(crate) fn workflow(shown: &Shown, kept: Vec<Kept>, extra: Extra) -> (Value, 
     }
     body["next"] = guard::text::sanitize_to(&next, 1_000).into();
     (body, rest)
+}
+
+/// Whether the last decision is one that was recorded: one that found the plan to be another one
+/// was not.
+fn was_recorded(state: &State) -> bool {
+    !state.decisions.is_empty() && state.drift.is_empty()
 }
 
 /// The word that tells an agent what came of its call.

@@ -12,15 +12,23 @@ use policy::answer::Refusal;
 use workflow::decide::Rules;
 use workflow::define::Bounds;
 use workflow::event::Assurance;
-use workflow::model::WorkflowId;
+use workflow::model::{Approvers, WorkflowId};
 
 use std::time::Duration;
 
 /// How long one call of a companion may take where its step does not say.
 const CALL: Duration = Duration::from_secs(300);
 
+/// How long events may wait for the next commit. What was recorded by then is lost with the
+/// machine's power, and found out again by a probe.
+const LINGER: Duration = Duration::from_millis(50);
+
 /// How long a preview or a probe may take.
 const READ: Duration = Duration::from_secs(60);
+
+/// How many people can be authenticated over standard input and output: none. Whoever has the
+/// connection may write any name.
+const DECIDERS: u32 = 0;
 
 /// What the engine is built on.
 pub(crate) struct World {
@@ -99,6 +107,8 @@ pub(crate) struct Open {
     pub(crate) sink: Sink,
     /// The companions, for the catalog and the end.
     pub(crate) companions: Companions,
+    /// How old a workflow is at least that may be archived, in days.
+    pub(crate) archive_after_days: u32,
 }
 
 impl Open {
@@ -120,7 +130,7 @@ impl Open {
         let journal = Journal::open(&home).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
         let owner = Owner::register(&home, SystemClock.now()).map_err(|e| of_journal(&e))?;
         let world = World {
-            journal: journal.clone(),
+            journal: journal.owned_by(&owner),
             owners: Claims {
                 journal: journal.clone(),
                 owner,
@@ -132,6 +142,7 @@ impl Open {
             sink: journal.sink(jiff::Timestamp::now),
             journal,
             companions,
+            archive_after_days: config.archive_after_days,
         })
     }
 }
@@ -151,11 +162,19 @@ fn settings(config: &home::Config) -> Settings {
                 home::Assurance::Authenticated => Assurance::Authenticated,
                 home::Assurance::Signed => Assurance::Signed,
             },
+            approvers: Approvers {
+                quorum: config.quorum,
+                exclude_requester: config.exclude_requester,
+            },
         },
         bounds: Bounds {
             approval_timeout_s: seconds(config.approval_timeout_s),
             max_approval_timeout_s: seconds(config.max_approval_timeout_s),
+            execution_expiry_s: seconds(config.execution_expiry_s),
+            max_parallel: u32::try_from(config.max_parallel).unwrap_or(u32::MAX),
         },
+        deciders: DECIDERS,
+        linger: LINGER,
         call_timeout: CALL,
         read_timeout: READ,
     }
@@ -171,6 +190,21 @@ pub(crate) fn of_journal(error: &JournalError) -> Refusal {
         JournalError::Conflict => Refusal::new(
             "workflow.busy",
             "Call again: another process is changing this workflow at the same time",
+        ),
+        JournalError::Owned => Refusal::new(
+            "workflow.busy",
+            "Call again in a moment: another process is at work on this workflow",
+        ),
+        JournalError::Held { by } => Refusal::new(
+            "workflow.held",
+            format!(
+                "Wait until workflow `{by}` is over, or cancel it: it is changing an object that \
+                 this workflow would change"
+            ),
+        ),
+        JournalError::Archived { file } => Refusal::new(
+            "workflow.archived",
+            format!("Look into `archive/{file}` of the home: the workflow was archived there"),
         ),
         JournalError::Store { code, message } => Refusal::new(*code, message),
     }

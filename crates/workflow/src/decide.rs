@@ -5,7 +5,8 @@
 //! commands. A command that is refused changes nothing.
 //!
 //! - `approval`: questions to a person, their answers, their deadlines.
-//! - `forward`: the steps, one after the other; `drift`: what stops them.
+//! - `forward`: the steps, one after the other; `send`: what is asked before each is sent; `drift`:
+//!   what stops them; `outcome`: what came of them.
 //! - `back`: the rollback.
 //! - `again`: going on after a pause, or after another owner.
 
@@ -14,6 +15,8 @@ mod approval;
 mod back;
 mod drift;
 mod forward;
+mod outcome;
+mod send;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -22,17 +25,21 @@ use guard::digest::Digest;
 use serde_json::{Map, Value};
 
 pub use approval::{due, next_deadline};
-pub use forward::{call_to_prepare, probe_of};
+pub use forward::call_to_prepare;
+pub use outcome::{not_yet, probe_of};
 
 use crate::event::{Assurance, Direction, Event, Left, Principal, Review, Verdict};
-use crate::model::{ApprovalId, Call, Facts, Millis, Prepared, StepId, Verify};
+use crate::model::{ApprovalId, Approvers, Call, Facts, Millis, Prepared, StepId, Verify};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::state::State;
 use turn::Turn;
 
-/// How often a call that may be repeated is sent in all.
+/// How often a call that may be repeated is sent in all, where answers get lost.
 pub const ATTEMPTS: u32 = 3;
+
+/// How often a step is taken over by another owner before a person is asked.
+pub const RECOVERIES: u32 = 3;
 
 /// What a decision may know beside the state.
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ pub struct Context {
     pub now: Millis,
     /// An id for an approval, should one be asked for.
     pub approval: ApprovalId,
+    /// Any number, another one each time: what is tried again at the same time shall not be.
+    pub jitter: u64,
     /// The operator's rules.
     pub rules: Rules,
     /// The process is about to end: what is in flight is settled, and nothing new is begun.
@@ -54,6 +63,8 @@ pub struct Rules {
     pub plan_only_if_destructive: bool,
     /// A decision with less is refused.
     pub min_assurance: Assurance,
+    /// Who has to say yes, whatever a workflow says.
+    pub approvers: Approvers,
 }
 
 impl Default for Rules {
@@ -61,6 +72,7 @@ impl Default for Rules {
         Self {
             plan_only_if_destructive: false,
             min_assurance: Assurance::Attested,
+            approvers: Approvers::default(),
         }
     }
 }
@@ -151,6 +163,18 @@ pub enum Command {
         /// What came of it.
         reply: Reply,
     },
+    /// Report of [`Effect::Wait`].
+    Woke {
+        /// Which step.
+        step: StepId,
+        /// What it waited for.
+        until: Millis,
+    },
+    /// A step's intent could not be recorded, since another workflow holds the object.
+    Held {
+        /// Which step.
+        step: StepId,
+    },
     /// Report of [`Effect::Probe`].
     Probed {
         /// Which step.
@@ -223,6 +247,29 @@ pub enum Effect {
         /// Whether it may change the world.
         change: bool,
     },
+    /// Make a read until its condition holds ([`not_yet`]), or until the deadline; report the last
+    /// answer as that of [`Effect::Send`].
+    Poll {
+        /// Which step.
+        step: StepId,
+        /// Which attempt.
+        attempt: u32,
+        /// The key of the deed.
+        key: String,
+        /// With every reference resolved.
+        call: Call,
+        /// How long between two reads, in seconds.
+        every_s: u32,
+        /// When it is too late.
+        deadline: Millis,
+    },
+    /// Report back at that time.
+    Wait {
+        /// Which step.
+        step: StepId,
+        /// When.
+        until: Millis,
+    },
     /// Find out by a read whether a change is in effect.
     Probe {
         /// Which step.
@@ -277,7 +324,7 @@ pub fn decide(
             note,
         } => again::resolve(&mut turn, step, happened, outputs, by, note)?,
         Command::Adopt => again::adopt(&mut turn),
-        Command::Prepared { step, found } => forward::prepared(&mut turn, &step, found),
+        Command::Prepared { step, found } => send::prepared(&mut turn, &step, found),
         Command::Replied {
             step,
             direction,
@@ -285,7 +332,7 @@ pub fn decide(
             took_ms,
             reply,
         } => match direction {
-            Direction::Do => forward::replied(&mut turn, &step, attempt, took_ms, &reply),
+            Direction::Do => outcome::replied(&mut turn, &step, attempt, took_ms, &reply),
             Direction::Undo => back::replied(&mut turn, &step, attempt, took_ms, &reply),
         },
         Command::Probed {
@@ -293,9 +340,11 @@ pub fn decide(
             direction,
             verdict,
         } => match direction {
-            Direction::Do => forward::probed(&mut turn, &step, verdict),
+            Direction::Do => outcome::probed(&mut turn, &step, verdict),
             Direction::Undo => back::probed(&mut turn, &step, verdict),
         },
+        Command::Woke { step, until } => forward::woke(&mut turn, &step, until),
+        Command::Held { step } => send::held(&mut turn, &step),
     }
     Ok(turn.end())
 }

@@ -1,18 +1,19 @@
 //! From what a caller wrote to a [`Definition`]: every rule about form, and nothing about the world.
 
+mod check;
 mod field;
+mod fit;
+mod group;
 mod step;
 
-use std::collections::BTreeSet;
-
-use guard::{limit, name, secret, text};
+use guard::{limit, name, secret};
 use serde_json::{Map, Value};
 
-use crate::model::{Deed, Definition, OnFailure, OnReject, StepDef, StepId};
-use crate::reference::{self, ReferenceError};
+use crate::model::{Approvers, Definition, OnReject};
 use crate::refusal::Refusal;
-use field::{field, known, named, object, seconds, string, word};
-use step::step;
+pub use check::reference_refusal;
+use field::{ON_FAILURE, count, flag, known, named, object, seconds, string, word};
+pub use fit::fits;
 
 /// The bounds that an operator sets.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,11 @@ pub struct Bounds {
     pub approval_timeout_s: u32,
     /// The longest that a caller may ask for, in seconds.
     pub max_approval_timeout_s: u32,
+    /// How long an approval that was given may wait to be used, in seconds: where the caller does
+    /// not say, and at most.
+    pub execution_expiry_s: u32,
+    /// How many steps of one workflow may be under way at the same time.
+    pub max_parallel: u32,
 }
 
 const TOP: &[&str] = &[
@@ -31,6 +37,9 @@ const TOP: &[&str] = &[
     "on_failure",
     "on_reject",
     "approval_timeout_s",
+    "execution_expiry_s",
+    "quorum",
+    "exclude_requester",
 ];
 
 /// Reads a definition. Secrets are looked for before anything else is said about it (P2).
@@ -72,25 +81,21 @@ pub fn define(raw: &Map<String, Value>, bounds: Bounds) -> Result<Definition, Re
     let params = object("workflow.field", "", raw, "params")?
         .cloned()
         .unwrap_or_default();
+    let (steps, groups) = group::steps(raw, &params, bounds.max_parallel)?;
     let definition = Definition {
         name: name.to_owned(),
         description: description.to_owned(),
-        steps: steps(raw)?,
+        steps,
         params,
-        on_failure: word(
-            raw,
-            "on_failure",
-            &[
-                ("rollback", OnFailure::Rollback),
-                ("stop", OnFailure::Stop),
-                ("continue", OnFailure::Continue),
-            ],
-        )?,
+        on_failure: word("workflow.field", "", raw, "on_failure", ON_FAILURE)?.unwrap_or_default(),
         on_reject: word(
+            "workflow.field",
+            "",
             raw,
             "on_reject",
             &[("rollback", OnReject::Rollback), ("stop", OnReject::Stop)],
-        )?,
+        )?
+        .unwrap_or_default(),
         approval_timeout_s: seconds(
             "workflow.field",
             "",
@@ -99,96 +104,20 @@ pub fn define(raw: &Map<String, Value>, bounds: Bounds) -> Result<Definition, Re
             bounds.max_approval_timeout_s,
         )?
         .unwrap_or(bounds.approval_timeout_s.min(bounds.max_approval_timeout_s)),
+        execution_expiry_s: seconds(
+            "workflow.field",
+            "",
+            raw,
+            "execution_expiry_s",
+            bounds.execution_expiry_s,
+        )?
+        .unwrap_or(bounds.execution_expiry_s),
+        approvers: Approvers {
+            quorum: count("workflow.field", "", raw, "quorum", (1, 16), "people")?.unwrap_or(1),
+            exclude_requester: flag("workflow.field", "", raw, "exclude_requester")?,
+        },
+        groups,
     };
-    check_references(&definition)?;
+    check::check(&definition)?;
     Ok(definition)
-}
-
-fn steps(raw: &Map<String, Value>) -> Result<Vec<StepDef>, Refusal> {
-    let list = match raw.get("steps") {
-        Some(Value::Array(list)) if !list.is_empty() => list,
-        _ => {
-            return Err(Refusal::new(
-                "workflow.steps",
-                "Pass `steps`: a list of at least one step, each with `id`, `skill`, `tool` and `params`",
-            ));
-        }
-    };
-    if list.len() > limit::STEPS {
-        return Err(Refusal::new(
-            "workflow.steps",
-            format!(
-                "Split the workflow: it has {} steps, and at most {} are allowed",
-                list.len(),
-                limit::STEPS
-            ),
-        ));
-    }
-    let mut seen = BTreeSet::new();
-    let mut steps = Vec::with_capacity(list.len());
-    for (i, item) in list.iter().enumerate() {
-        let at = format!("steps/{i}");
-        let Value::Object(item) = item else {
-            return Err(field("step.field", &at, "an object"));
-        };
-        let step = step(item, &at)?;
-        if !seen.insert(step.id.clone()) {
-            return Err(Refusal::new(
-                "step.id",
-                format!(
-                    "Give each step an id of its own: `{}` is used twice",
-                    step.id
-                ),
-            )
-            .with("pointer", format!("/{at}/id")));
-        }
-        steps.push(step);
-    }
-    Ok(steps)
-}
-
-/// Every reference is of a known form, names something earlier, and brings no secret in.
-fn check_references(definition: &Definition) -> Result<(), Refusal> {
-    for (i, step) in definition.steps.iter().enumerate() {
-        let Deed::Call(call_step) = &step.deed else {
-            continue;
-        };
-        let calls = [
-            (&call_step.call, i, "params"),
-            // An undo and a verify may use what the step itself answers.
-            (
-                call_step.undo.as_ref().unwrap_or(&call_step.call),
-                i + 1,
-                "undo/params",
-            ),
-            (
-                call_step
-                    .verify
-                    .as_ref()
-                    .map_or(&call_step.call, |v| &v.call),
-                i + 1,
-                "verify/params",
-            ),
-        ];
-        for (call, until, part) in calls {
-            let (resolved, _) = reference::resolve_params(definition, until, &call.arguments)
-                .map_err(|e| reference_refusal(&step.id, &e))?;
-            let resolved = Value::Object(resolved);
-            if let Some(found) = secret::find(&resolved) {
-                return Err(Refusal::new("workflow.secret", found.to_string())
-                    .with("pointer", format!("/steps/{i}/{part}{}", found.pointer)));
-            }
-            text::check_arguments(&resolved).map_err(|e| {
-                Refusal::new("step.unclean", e.to_string())
-                    .with("pointer", format!("/steps/{i}/{part}{}", e.pointer))
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// The refusal for a reference that cannot be used.
-#[must_use]
-pub fn reference_refusal(step: &StepId, error: &ReferenceError) -> Refusal {
-    Refusal::new("step.reference", error.to_string()).with("step", step.0.clone())
 }

@@ -10,7 +10,7 @@ use guard::digest::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{ApprovalId, Call, Definition, Facts, Prepared, StepId, WorkflowId};
+use crate::model::{ApprovalId, Call, Definition, Facts, Millis, Prepared, StepId, WorkflowId};
 
 mod approval;
 mod look;
@@ -45,6 +45,62 @@ pub enum Event {
     },
     /// Its first step may run.
     Started,
+    /// A person said yes, and more people have to.
+    Endorsed {
+        /// To which question.
+        approval: ApprovalId,
+        /// Who, and how we know.
+        by: Principal,
+        /// What they added.
+        comment: String,
+        /// Destructive steps that the decision names beside its subject, each with the digest that it covers.
+        covers: BTreeMap<StepId, Digest>,
+    },
+    /// An approval was given and not used in time.
+    Lapsed {
+        /// Of which step; `None` for the plan's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+    },
+    /// A member of a group is under way.
+    Launched {
+        /// Which step.
+        step: StepId,
+    },
+    /// A member of a group has to wait until the others are settled: it is to be asked about, or
+    /// something stands in its way.
+    Deferred {
+        /// Which step.
+        step: StepId,
+    },
+    /// A step's condition does not hold: it does not run.
+    Skipped {
+        /// Which step.
+        step: StepId,
+        /// Why.
+        why: String,
+    },
+    /// A step that failed is tried again.
+    RetryScheduled {
+        /// Which step.
+        step: StepId,
+        /// When.
+        at: Millis,
+    },
+    /// A step waits for a condition.
+    WaitStarted {
+        /// Which step.
+        step: StepId,
+        /// Until when at most.
+        deadline: Millis,
+    },
+    /// A step answered, and what it was to bring about does not hold.
+    Unexpected {
+        /// Which step.
+        step: StepId,
+        /// Why.
+        why: String,
+    },
     /// A person is asked.
     ApprovalRequested {
         /// What is asked.
@@ -233,6 +289,14 @@ impl Event {
             Self::Created { .. } => "created",
             Self::Reviewed { .. } => "reviewed",
             Self::Started => "started",
+            Self::Endorsed { .. } => "endorsed",
+            Self::Lapsed { .. } => "lapsed",
+            Self::Launched { .. } => "launched",
+            Self::Deferred { .. } => "deferred",
+            Self::Skipped { .. } => "skipped",
+            Self::RetryScheduled { .. } => "retry_scheduled",
+            Self::WaitStarted { .. } => "wait_started",
+            Self::Unexpected { .. } => "unexpected",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::Approved { .. } => "approved",
             Self::Rejected { .. } => "rejected",
@@ -265,6 +329,12 @@ impl Event {
     pub fn steps(&self) -> Vec<&StepId> {
         match self {
             Self::GatePassed { step }
+            | Self::Launched { step }
+            | Self::Deferred { step }
+            | Self::Skipped { step, .. }
+            | Self::RetryScheduled { step, .. }
+            | Self::WaitStarted { step, .. }
+            | Self::Unexpected { step, .. }
             | Self::StepPrepared { step, .. }
             | Self::Intent { step, .. }
             | Self::Outcome { step, .. }
@@ -277,11 +347,16 @@ impl Event {
             | Self::Failed { step }
             | Self::LateReply { step, .. } => vec![step],
             Self::ApprovalRequested { approval } => match &approval.subject {
-                Subject::Step { step } | Subject::Gate { step } => vec![step],
+                Subject::Step { step }
+                | Subject::Gate { step }
+                | Subject::Resolution { step, .. } => vec![step],
                 Subject::Rollback { order } => order.iter().collect(),
                 Subject::Plan => Vec::new(),
             },
-            Self::Approved { covers, .. } => covers.keys().collect(),
+            Self::Approved { covers, .. } | Self::Endorsed { covers, .. } => {
+                covers.keys().collect()
+            }
+            Self::Lapsed { step } => step.iter().collect(),
             Self::RollbackStarted { order, why } => order
                 .iter()
                 .chain(match why {

@@ -19,9 +19,11 @@
 //! - Nothing in here knows MCP, vSphere, SQL or a file.
 //! - No event and no state holds an answer of a companion, only what was declared of it.
 
+pub mod condition;
 pub mod decide;
 pub mod define;
 pub mod event;
+pub mod hold;
 pub mod judge;
 pub mod model;
 pub mod reference;

@@ -5,10 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use guard::digest::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+mod terms;
+
+pub use terms::{Approvers, Each, Group, Retry, WaitFor};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z. This room never reads a clock; it is told.
 pub type Millis = i64;
@@ -141,6 +146,56 @@ pub struct Definition {
     pub on_reject: OnReject,
     /// How long an approval may stay open, in seconds (P7).
     pub approval_timeout_s: u32,
+    /// How long an approval that was given may wait to be used, in seconds.
+    #[serde(default = "hour")]
+    pub execution_expiry_s: u32,
+    /// Who has to say yes.
+    #[serde(default, skip_serializing_if = "Approvers::is_anyone")]
+    pub approvers: Approvers,
+    /// Which of the steps run at the same time; in order, none within another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+}
+
+fn hour() -> u32 {
+    3600
+}
+
+impl Definition {
+    /// The group that the step at this place belongs to.
+    #[must_use]
+    pub fn group_of(&self, place: usize) -> Option<&Group> {
+        let after = self.groups.partition_point(|group| group.from <= place);
+        let group = self.groups.get(after.checked_sub(1)?)?;
+        (place < group.from + group.count).then_some(group)
+    }
+
+    /// The steps that are under way together with the one at this place: itself, its group, or its
+    /// batch.
+    #[must_use]
+    pub fn window_of(&self, place: usize) -> Range<usize> {
+        let Some(group) = self.group_of(place) else {
+            return place..place + 1;
+        };
+        let end = group.from + group.count;
+        match &group.each {
+            None => group.from..end,
+            Some(each) => {
+                let batch = (each.batch as usize).max(1);
+                let start = group.from + (place - group.from) / batch * batch;
+                start..end.min(start + batch)
+            }
+        }
+    }
+
+    /// What the failure of the step at this place leads to.
+    #[must_use]
+    pub fn on_failure_of(&self, place: usize) -> OnFailure {
+        match self.steps.get(place).map(|step| &step.deed) {
+            Some(Deed::Call(call)) => call.on_failure.unwrap_or(self.on_failure),
+            Some(Deed::Gate(_)) | None => self.on_failure,
+        }
+    }
 }
 
 /// What a failed step leads to (P8).
@@ -177,6 +232,9 @@ pub struct StepDef {
     /// P14.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// It runs only if this holds (CEL); else it is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// What it does.
     #[serde(flatten)]
     pub deed: Deed,
@@ -209,6 +267,21 @@ pub struct CallStep {
     /// How long one attempt may take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u32>,
+    /// It has failed unless this holds once it answered (CEL).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// How often it is tried again when it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// A read that is made until a condition holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_for: Option<WaitFor>,
+    /// What its failure leads to, where that is not what the workflow says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// The item of the list that it stands for, where it was written for each item of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Value>,
 }
 
 /// Where an output is found in an answer, and of which type it is.

@@ -9,8 +9,47 @@ use std::collections::BTreeMap;
 use guard::pointer;
 use serde_json::{Map, Value};
 
-use crate::model::{Deed, Definition, ScalarKind, StepId};
+use crate::model::{Deed, Definition, ScalarKind, StepDef, StepId};
 use crate::state::State;
+
+/// From where a reference is made: which steps it may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Steps before this place are earlier.
+    pub before: usize,
+    /// The place of the step itself.
+    pub own: usize,
+    /// Its own outputs may be used: an undo and a verify run after it.
+    pub after: bool,
+}
+
+impl Scope {
+    /// Of the step at this place, before it runs: steps of its own group are no earlier ones.
+    #[must_use]
+    pub fn of(definition: &Definition, place: usize) -> Self {
+        Self {
+            before: definition.group_of(place).map_or(place, |group| group.from),
+            own: place,
+            after: false,
+        }
+    }
+
+    /// The same, after it ran.
+    #[must_use]
+    pub fn after(self) -> Self {
+        Self {
+            after: true,
+            ..self
+        }
+    }
+
+    /// The steps that may be named.
+    pub fn earlier(self, definition: &Definition) -> impl Iterator<Item = &StepDef> {
+        let own = definition.steps.get(self.own).filter(|_| self.after);
+        let before = self.before.min(definition.steps.len());
+        definition.steps[..before].iter().chain(own)
+    }
+}
 
 /// What a reference names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -264,41 +303,38 @@ pub type WithHoles = (Map<String, Value>, BTreeMap<String, ScalarKind>);
 /// result, the places that still hold a reference, and the type that each will have.
 ///
 /// # Errors
-/// [`ReferenceError`]; also for an output that no step before `until` declares.
+/// [`ReferenceError`]; also for an output that no earlier step declares.
 pub fn resolve_params(
     definition: &Definition,
-    until: usize,
+    scope: Scope,
     arguments: &Map<String, Value>,
 ) -> Result<WithHoles, ReferenceError> {
     let resolved = resolve(arguments, &|reference, place| match reference {
         Reference::Param(name) => param(&definition.params, name, place),
         Reference::Output(step, name) => {
-            declared(definition, until, step, name, place)?;
+            declared(definition, scope, step, name, place)?;
             Ok(Value::String(format!("${{{}}}", name_of(reference))))
         }
     })?;
     let mut holes = BTreeMap::new();
     for (at, reference, whole) in find(&Value::Object(arguments.clone()))? {
         if let Reference::Output(step, name) = reference {
-            let kind = declared(definition, until, &step, &name, &pointer::place(&at))?;
+            let kind = declared(definition, scope, &step, &name, &pointer::place(&at))?;
             holes.insert(at, if whole { kind } else { ScalarKind::String });
         }
     }
     Ok((resolved, holes))
 }
 
-/// The type of an output that a step before `until` declares.
+/// The type of an output that an earlier step declares.
 fn declared(
     definition: &Definition,
-    until: usize,
+    scope: Scope,
     step: &StepId,
     name: &str,
     place: &str,
 ) -> Result<ScalarKind, ReferenceError> {
-    let earlier = definition.steps[..until.min(definition.steps.len())]
-        .iter()
-        .find(|s| s.id == *step);
-    let Some(earlier) = earlier else {
+    let Some(earlier) = scope.earlier(definition).find(|s| s.id == *step) else {
         return Err(ReferenceError::NoStep {
             place: place.to_owned(),
             step: step.0.clone(),

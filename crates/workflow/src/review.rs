@@ -1,7 +1,9 @@
 //! A workflow looked at as a whole, in data and in plain words: what it will touch, what would be
 //! undone and how exactly (P5), and what stays behind (P10).
 
+mod findings;
 mod residue;
+mod terms;
 
 use guard::text;
 use serde_json::{Map, Value, json};
@@ -9,11 +11,13 @@ use serde_json::{Map, Value, json};
 use crate::decide::{approval_digest, undo_for_show};
 use crate::event::{Direction, Preview, Review, StepReview, Subject, UndoFrom};
 use crate::model::{
-    Call, Deed, Definition, Effect, Facts, OnFailure, Prepared, Risk, StepId, Undo,
+    Call, Deed, Effect, Facts, OnFailure, Prepared, Risk, StepId, Undo, WorkflowId,
 };
 use crate::state::{State, StepStatus};
 
+pub use findings::findings;
 pub use residue::residue;
+pub use terms::terms;
 
 /// What a look at one step found.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct Look {
     pub preview: Preview,
     /// The catalog's word on what the step's own undo may do.
     pub undo_risk: Option<Risk>,
+    /// Another workflow that holds the object now.
+    pub held_by: Option<WorkflowId>,
 }
 
 /// Puts a review together: of each step, in order, what a look at it found.
@@ -42,6 +48,7 @@ pub fn review(state: &State, found: Vec<Look>) -> Review {
                 .filter(|_| look.facts.as_ref().is_some_and(|f| f.risk.changes())),
             facts: look.facts,
             preview: look.preview,
+            held_by: look.held_by,
         })
         .collect();
     Review {
@@ -184,6 +191,10 @@ pub fn step_summary(state: &State, step: &StepId) -> Value {
     if def.name != step.0 {
         out.insert("name".into(), json!(def.name));
     }
+    let terms = terms(&state.definition, position);
+    if !terms.is_empty() {
+        out.insert("terms".into(), json!(terms));
+    }
     let call = match &def.deed {
         Deed::Gate(message) => {
             out.insert("gate".into(), json!(message));
@@ -233,6 +244,10 @@ pub fn step_summary(state: &State, step: &StepId) -> Value {
         }
         _ => {}
     }
+    if let Some(by) = reviewed.and_then(|r| r.held_by.as_ref()) {
+        let line = format!("workflow {by} is changing this object now");
+        out.insert("held_by".into(), json!(line));
+    }
     if facts.is_some_and(|f| f.risk.changes()) {
         let undo = prepared.and_then(|p| p.undo.as_ref());
         let line = match (undo, reviewed.map(|r| r.undo_from)) {
@@ -280,6 +295,21 @@ pub fn approval_summary(state: &State, subject: &Subject) -> Vec<String> {
             Some(Deed::Gate(message)) => vec![format!("Gate `{step}`: {message}")],
             _ => Vec::new(),
         },
+        Subject::Resolution {
+            step,
+            happened,
+            note,
+            by,
+            ..
+        } => vec![format!(
+            "Step `{step}`, whose effect is unknown: {} says that it {}: {note}",
+            by.name,
+            if *happened {
+                "took effect"
+            } else {
+                "did not take effect"
+            },
+        )],
         Subject::Rollback { order } => {
             let mut lines = vec![format!(
                 "Rollback of {} step(s), in this order:",
@@ -303,7 +333,7 @@ fn plan_summary(state: &State) -> Vec<String> {
         .steps
         .iter()
         .zip(&state.steps)
-        .filter(|(_, s)| matches!(s.status, StepStatus::Pending | StepStatus::AwaitingApproval))
+        .filter(|(_, s)| s.is_open() || s.status == StepStatus::AwaitingApproval)
         .map(|(def, _)| &def.id)
         .collect();
     let risk_of = |step: &StepId| {
@@ -340,6 +370,9 @@ fn plan_summary(state: &State) -> Vec<String> {
             pending.len() - STEPS_SHOWN
         ));
     }
+    if let Some(line) = approvers_line(state) {
+        lines.push(line);
+    }
     lines.push(match state.definition.on_failure {
         OnFailure::Rollback => rollback_line(state, &pending),
         OnFailure::Stop => {
@@ -348,6 +381,22 @@ fn plan_summary(state: &State) -> Vec<String> {
         OnFailure::Continue => "If a step fails, the next one runs all the same.".to_owned(),
     });
     lines
+}
+
+/// Who has to say yes, where not anybody is enough.
+fn approvers_line(state: &State) -> Option<String> {
+    let approvers = state.definition.approvers;
+    let excluded = if approvers.exclude_requester {
+        " (not the one who asked for it)"
+    } else {
+        ""
+    };
+    (!approvers.is_anyone()).then(|| {
+        format!(
+            "Each approval needs a yes of {} authenticated people{excluded}.",
+            approvers.quorum
+        )
+    })
 }
 
 /// What automatic rollback would do (P5), in the order in which it would.
@@ -389,8 +438,21 @@ const STEPS_SHOWN: usize = 100;
 fn step_lines(summary: &Value) -> Vec<String> {
     let word = |name: &str| summary.get(name).and_then(Value::as_str);
     let id = word("id").unwrap_or_default();
+    let list = |name: &str| {
+        summary
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let terms = list("terms").into_iter().map(|l| format!("    {l}"));
     if let Some(gate) = word("gate") {
-        return vec![format!("- {id}: waits for a person: {gate}")];
+        let mut lines = vec![format!("- {id}: waits for a person: {gate}")];
+        lines.extend(terms);
+        return lines;
     }
     let mut lines = vec![format!(
         "- {id} [{}]: {}",
@@ -402,22 +464,16 @@ fn step_lines(summary: &Value) -> Vec<String> {
         let arguments = text::sanitize_to(&arguments.to_string(), 500);
         lines.push(format!("    with: {arguments}"));
     }
-    let list = |name: &str| {
-        summary
-            .get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    lines.extend(terms);
     lines.extend(list("changes").into_iter().map(|l| format!("    {l}")));
     lines.extend(
         list("warnings")
             .into_iter()
             .map(|l| format!("    warning: {l}")),
     );
+    if let Some(held) = word("held_by") {
+        lines.push(format!("    wait: {held}"));
+    }
     if let Some(why) = word("not_shown") {
         lines.push(format!("    not shown: {why}"));
     }
@@ -425,44 +481,4 @@ fn step_lines(summary: &Value) -> Vec<String> {
         lines.push(format!("    undo: {undo}"));
     }
     lines
-}
-
-/// What a caller should know of a definition before it runs, in plain sentences.
-#[must_use]
-pub fn findings(definition: &Definition, facts: &[Option<Facts>]) -> Vec<String> {
-    let mut findings = Vec::new();
-    for (def, facts) in definition.steps.iter().zip(facts) {
-        let (Deed::Call(call), Some(facts)) = (&def.deed, facts) else {
-            continue;
-        };
-        let id = &def.id;
-        if facts.risk == Risk::Unknown {
-            findings.push(format!(
-                "Step `{id}`: what it may do is not known, so it is treated as destructive"
-            ));
-        }
-        if !facts.risk.changes() {
-            if call.undo.is_some() {
-                findings.push(format!(
-                    "Step `{id}`: it only reads, so its `undo` is never used"
-                ));
-            }
-            continue;
-        }
-        let from = undo_from(&def.deed, Some(facts), &Preview::NotNeeded);
-        if from == UndoFrom::Nowhere {
-            findings.push(format!(
-                "Step `{id}`: it cannot be undone; a rollback will leave it behind and say so"
-            ));
-        }
-        if facts.preview.is_some() && call.undo.is_some() {
-            findings.push(format!(
-                "Step `{id}`: its own `undo` is used only where the companion offers none"
-            ));
-        }
-        if facts.preview.is_none() && call.verify.is_none() {
-            findings.push(format!("Step `{id}`: nothing can tell whether it took effect, since the companion has no previews and the step no `verify`"));
-        }
-    }
-    findings
 }

@@ -4,12 +4,17 @@
 //! holds one is refused. The diagram in `docs/states.md` is generated from it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
+
+use guard::digest::Digest;
 
 use crate::event::{
     Approval, CancelCause, Direction, Event, Pause, Principal, Review, RollbackCause, Subject,
 };
-use crate::model::{ApprovalId, CallStep, Deed, Definition, Millis, StepDef, StepId, WorkflowId};
+use crate::model::{
+    ApprovalId, CallStep, Deed, Definition, Millis, OnFailure, StepDef, StepId, WorkflowId,
+};
 
 mod note;
 mod step;
@@ -28,7 +33,7 @@ pub enum Phase {
     /// A person is asked.
     Awaiting {
         /// What.
-        approval: Approval,
+        approval: Box<Approval>,
         /// Where it goes back to when a rollback is not approved.
         back: Box<Phase>,
     },
@@ -130,8 +135,16 @@ pub struct State {
     pub rollback: Option<RollbackCause>,
     /// What is still to be undone, in order.
     pub queue: Queue,
-    /// The first step that may still be pending: everything before it is settled.
+    /// The first step of those that are under way, or next: everything before it is settled.
     pub cursor: usize,
+    /// Raised by each pause and each new owner: what was under way before is not any more.
+    pub wave: u32,
+    /// Who said yes to the question that is open, and which steps they named.
+    pub votes: Vec<(Principal, BTreeMap<StepId, Digest>)>,
+    /// When the plan was approved; `None` where it needed no approval.
+    pub plan_approved_at: Option<Millis>,
+    /// Something was changed under this approval of the plan.
+    pub plan_used: bool,
     index: Arc<BTreeMap<StepId, usize>>,
 }
 
@@ -186,6 +199,10 @@ impl State {
             rollback: None,
             queue: Queue::default(),
             cursor: 0,
+            wave: 0,
+            votes: Vec::new(),
+            plan_approved_at: None,
+            plan_used: false,
             index: Arc::new(index),
         })
     }
@@ -230,7 +247,10 @@ impl State {
     /// What names the deed of a step, over all attempts.
     #[must_use]
     pub fn key(&self, step: &StepId, direction: Direction) -> String {
-        let generation = self.step(step).map_or(0, |(_, s)| s.generation);
+        let generation = self.step(step).map_or(0, |(_, s)| match direction {
+            Direction::Do => s.generation,
+            Direction::Undo => s.undo_generation,
+        });
         format!("{}/{step}/{}/{generation}", self.id, direction.word())
     }
 
@@ -247,6 +267,47 @@ impl State {
             .collect();
         steps.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
         steps.into_iter().map(|(_, id)| id.clone()).collect()
+    }
+
+    /// The steps that are under way, or next: one, or those of a group; none past the last step.
+    #[must_use]
+    pub fn window(&self) -> Range<usize> {
+        if self.cursor < self.steps.len() {
+            self.definition.window_of(self.cursor)
+        } else {
+            self.cursor..self.cursor
+        }
+    }
+
+    /// The first step among these whose failure is not one to go on after.
+    #[must_use]
+    pub fn blocking_failure(&self, window: Range<usize>) -> Option<usize> {
+        let failed = |place: &usize| {
+            self.steps
+                .get(*place)
+                .is_some_and(|s| s.status == StepStatus::Failed && s.retry_at.is_none())
+        };
+        let first = window
+            .clone()
+            .filter(failed)
+            .find(|place| self.definition.on_failure_of(*place) != OnFailure::Continue)?;
+        let group = self.definition.group_of(first);
+        if let Some((group, each)) = group.and_then(|g| Some((g, g.each.as_ref()?))) {
+            let all = group.from..group.from + group.count;
+            if all.filter(failed).count() <= each.max_failures as usize {
+                return None;
+            }
+        }
+        Some(first)
+    }
+
+    /// How many steps are settled.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        let open = self
+            .window()
+            .filter(|place| self.steps[*place].is_settled());
+        self.cursor + open.count()
     }
 
     /// The steps whose effect is unknown.
@@ -284,10 +345,12 @@ impl State {
             (
                 Phase::Awaiting { approval, .. },
                 Event::Approved { approval: id, .. }
+                | Event::Endorsed { approval: id, .. }
                 | Event::Rejected { approval: id, .. }
                 | Event::Expired { approval: id },
             ) if approval.id != *id => return Err(illegal("another approval is open")),
             (Phase::Awaiting { approval, .. }, _) => Some(approval.clone()),
+            (_, Event::Endorsed { .. }) => return Err(illegal("no approval is open")),
             _ => None,
         };
         if let Some(to) = self.phase_after(event) {
@@ -300,7 +363,7 @@ impl State {
             }
             self.phase = to;
         }
-        self.note(at, event, asked.as_ref());
+        self.note(at, event, asked.as_deref());
         self.seq = seq;
         self.updated_at = self.updated_at.max(at);
         Ok(())
@@ -312,23 +375,26 @@ impl State {
             Phase::Awaiting { back, .. } => (**back).clone(),
             other => other.clone(),
         };
-        let of_rollback = self
-            .approval()
-            .is_some_and(|a| matches!(a.subject, Subject::Rollback { .. }));
+        let subject = self.approval().map(|a| &a.subject);
+        let returns = subject.is_some_and(Subject::returns);
         match event {
             Event::Started | Event::Resumed { .. } => Some(Phase::Running),
             Event::ApprovalRequested { approval } => Some(Phase::Awaiting {
-                approval: approval.clone(),
+                approval: Box::new(approval.clone()),
                 back: Box::new(self.phase.clone()),
             }),
-            Event::Approved { .. } if of_rollback => Some(Phase::RollingBack),
-            Event::Approved { .. } => Some(Phase::Running),
+            Event::Approved { .. } => Some(match subject {
+                Some(Subject::Rollback { .. }) => Phase::RollingBack,
+                Some(Subject::Resolution { .. }) => back(),
+                _ => Phase::Running,
+            }),
             // What follows a rejection (cancel, or roll back) is an event of its own.
-            Event::Rejected { .. } if of_rollback => Some(back()),
+            Event::Rejected { .. } if returns => Some(back()),
             Event::Rejected { .. } => Some(Phase::Running),
-            Event::Expired { .. } if of_rollback => Some(back()),
+            Event::Expired { .. } if returns => Some(back()),
             Event::Expired { .. } => Some(Phase::Paused(Pause::ApprovalExpired)),
             Event::Drifted { .. } => Some(Phase::Paused(Pause::Drift)),
+            Event::Lapsed { .. } => Some(Phase::Paused(Pause::ApprovalLapsed)),
             Event::Paused { why } => Some(Phase::Paused(*why)),
             Event::Resolved { .. } => Some(Phase::Paused(if self.unknown_steps().len() > 1 {
                 Pause::Unknown
@@ -342,7 +408,7 @@ impl State {
             Event::RollbackStarted { .. } => Some(Phase::RollingBack),
             Event::Completed => Some(Phase::Completed),
             Event::Failed { .. } => Some(Phase::Failed),
-            Event::Cancelled { .. } if of_rollback => Some(back()),
+            Event::Cancelled { .. } if returns => Some(back()),
             Event::Cancelled { why } => Some(Phase::Cancelled(*why)),
             Event::RollbackEnded { failed } => Some(if *failed {
                 Phase::RollbackFailed
@@ -351,6 +417,13 @@ impl State {
             }),
             Event::Created { .. }
             | Event::Reviewed { .. }
+            | Event::Endorsed { .. }
+            | Event::Launched { .. }
+            | Event::Deferred { .. }
+            | Event::Skipped { .. }
+            | Event::RetryScheduled { .. }
+            | Event::WaitStarted { .. }
+            | Event::Unexpected { .. }
             | Event::GatePassed { .. }
             | Event::StepPrepared { .. }
             | Event::Intent { .. }

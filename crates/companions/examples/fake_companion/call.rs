@@ -5,22 +5,27 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 
 use serde_json::{Map, Value, json};
 
-use crate::{failure, structured, var};
+use crate::{failure, faults, structured, var};
 
 /// One call of a tool.
 pub(crate) struct Call {
     pub(crate) tool: String,
     pub(crate) arguments: Map<String, Value>,
     meta: Value,
+    /// The fault that the rules put here, which are told beside the arguments.
+    put: Option<String>,
 }
 
 impl Call {
     pub(crate) fn new(params: &Value) -> Self {
-        Self {
+        let mut call = Self {
             tool: params["name"].as_str().unwrap_or_default().to_owned(),
             arguments: params["arguments"].as_object().cloned().unwrap_or_default(),
             meta: params["_meta"].clone(),
-        }
+            put: None,
+        };
+        call.put = faults::put(call.key(), call.is_preview());
+        call
     }
 
     fn text(&self, name: &str) -> &str {
@@ -39,6 +44,9 @@ impl Call {
     }
 
     pub(crate) fn fault(&self) -> Option<&str> {
+        if self.put.is_some() {
+            return self.put.as_deref();
+        }
         let fault = self.arguments.get("fault")?.as_str()?;
         let on = if self.is_preview() {
             "preview"
@@ -59,6 +67,25 @@ impl Call {
             .unwrap_or(u64::MAX);
         let attempt = self.meta["pilothouse/attempt"].as_u64().unwrap_or(1);
         (on == wanted && attempt <= attempts).then_some(fault)
+    }
+
+    /// The same call with half of its value: half of a number, the first half of a text.
+    pub(crate) fn halved(&self) -> Self {
+        let mut arguments = self.arguments.clone();
+        if let Some(value) = arguments.get_mut("value") {
+            let half = match &*value {
+                Value::String(text) => json!(text.get(..text.len() / 2)),
+                Value::Number(number) => json!(number.as_i64().unwrap_or_default() / 2),
+                other => other.clone(),
+            };
+            *value = half;
+        }
+        Self {
+            tool: self.tool.clone(),
+            arguments,
+            meta: self.meta.clone(),
+            put: self.put.clone(),
+        }
     }
 
     pub(crate) fn perform(&self) -> Value {
@@ -248,9 +275,10 @@ fn store<T>(work: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
     let before = values.clone();
     let out = work(&mut values);
     if values != before {
-        let _ = file.set_len(0);
+        // Over the old text and in one write, so that being killed in the midst leaves one of both.
+        let whole = format!("{:1$}", Value::Object(values).to_string(), text.len());
         let _ = file.rewind();
-        let _ = file.write_all(Value::Object(values).to_string().as_bytes());
+        let _ = file.write_all(whole.as_bytes());
         let _ = file.sync_all();
     }
     out

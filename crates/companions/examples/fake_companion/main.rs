@@ -9,6 +9,8 @@
 //! | `FAKE_LEDGER` | a file; each thing that is really done is appended to it as one JSON line: `{"tool", "action", "key", "attempt", "name", "value", "pid"}` |
 //! | `FAKE_STORE` | a JSON file with the values of `store`; survives the process, shared by several |
 //! | `FAKE_MODE` | words, separated by commas, see below |
+//! | `FAKE_FAULTS` | a file with faults that are put beside the arguments, see below; it may change while the fake runs |
+//! | `FAKE_CALLS` | a file; each call that is heard is appended to it as one JSON line: `{"step", "stage", "key", "n", "fault"}` |
 //! | `FAKE_NAME`, `FAKE_VERSION` | what it says it is; `fake`, `1.0.0` |
 //!
 //! | word of `FAKE_MODE` | what it does |
@@ -51,12 +53,22 @@
 //! deed itself with neither or with `"do"`. With `fault_attempts: n`, only the first n attempts
 //! (by `pilothouse/attempt`) are faulty.
 //!
+//! Where a fault must not show in the arguments, which a person approves and an undo does not take
+//! over, it is put by `FAKE_FAULTS`, a JSON list of `{"step", "stage", "fault", "from", "times"}`: the
+//! calls of that step (told by the key) in that stage (`preview`, `do`, `undo`, `verify`) are faulty,
+//! from the `from`-th one on (1), `times` of them (all). Calls are counted in `FAKE_CALLS`, and so
+//! over the ends of processes.
+//!
 //! | fault | done? | answer |
 //! |---|---|---|
 //! | `error` | no | an error that does not say what it left |
 //! | `error_none` | no | an error with `effect: none` |
 //! | `error_partial` | yes | an error with `effect: partial` |
 //! | `error_unknown` | yes | an error with `effect: unknown` |
+//! | `error_half` | half of the value, where it has one | an error with `effect: partial` |
+//! | `error_partial_not` | no | an error with `effect: partial` |
+//! | `error_none_after` | yes | an error with `effect: none`: as of what an earlier attempt did that came late |
+//! | `error_unknown_not` | no | an error with `effect: unknown` |
 //! | `error_after` | yes | an error that does not say what it left |
 //! | `error_field` | no | no `isError`, and a non-empty `error` at the top level |
 //! | `dirty` | no | an error with escapes, a bidi override, a bearer token, and the value of `FAKE_PASSWORD` |
@@ -67,9 +79,11 @@
 //! | `exit_after` | yes | it ends |
 //! | `noise` | yes | the right one, in the midst of noise |
 //! | `garbage` | yes | a result that is no tool result |
+//! | `garbage_not` | no | a result that is no tool result |
 //! | `both` | yes | a message with a result and an error |
 //! | `unreadable` | yes | a line that answers the call and is no JSON to the end |
 //! | `huge` | yes | one that is larger than 16 MiB |
+//! | `slow` | yes | the right one, a fifth of a second later |
 //! | `text_only` | yes | the right one, as text without structured content |
 //! | `preview_only` | no | a preview that nobody asked for |
 //! | `no_preview` | no | one that is no preview, whatever was asked for |
@@ -86,6 +100,7 @@
 )]
 
 mod call;
+mod faults;
 mod tools;
 
 use std::collections::HashMap;
@@ -248,10 +263,17 @@ impl Fake {
             "error" => self.say(&result(id, failure(json!({"error": "it broke", "code": "fake.broken"})))),
             "error_none" => self.say(&result(id, failure(json!({"error": "it broke", "code": "fake.broken", "effect": "none"})))),
             "error_field" => self.say(&result(id, structured(json!({"error": {"message": "it broke", "code": "fake.broken", "effect": "none"}})))),
-            "error_partial" | "error_unknown" | "error_after" => {
+            "error_half" => {
+                call.halved().perform();
+                self.say(&result(id, failure(json!({"error": "it broke half way", "code": "fake.half", "effect": "partial"}))));
+            }
+            "error_partial_not" => self.say(&result(id, failure(json!({"error": "it broke half way", "code": "fake.half", "effect": "partial"})))),
+            "error_unknown_not" => self.say(&result(id, failure(json!({"error": "it broke half way", "code": "fake.half", "effect": "unknown"})))),
+            "error_partial" | "error_unknown" | "error_after" | "error_none_after" => {
                 call.perform();
                 let mut body = json!({"error": "it broke half way", "code": "fake.half"});
                 match call.fault() {
+                    Some("error_none_after") => body["effect"] = "none".into(),
                     Some("error_partial") => body["effect"] = "partial".into(),
                     Some("error_unknown") => body["effect"] = "unknown".into(),
                     _ => {}
@@ -291,6 +313,7 @@ impl Fake {
                 call.perform();
                 self.say(&result(id, json!("done")));
             }
+            "garbage_not" => self.say(&result(id, json!("done"))),
             "both" => {
                 let mut message = result(id, call.perform());
                 message["error"] = json!({"code": 1, "message": "and not"});
@@ -303,6 +326,11 @@ impl Fake {
             "huge" => {
                 call.perform();
                 self.say(&result(id, structured(json!({"text": "x".repeat(17 * 1024 * 1024)}))));
+            }
+            "slow" => {
+                let answer = call.perform();
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                self.say(&result(id, answer));
             }
             "text_only" => {
                 let mut answer = call.perform();

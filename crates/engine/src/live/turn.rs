@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 
 use workflow::decide::{Command, Context, Effect, decide, due};
 use workflow::event::Event;
+use workflow::hold;
 use workflow::refusal::Refusal;
-use workflow::state::touched;
+use workflow::state::{State, touched};
 
 use super::{Core, Live, SELF, read};
-use crate::ports::{Batch, Ids as _, Journal as _, JournalError, Ports, Recorded};
+use crate::ports::{Batch, Hold, Ids as _, Journal as _, JournalError, Own, Ports, Recorded};
 use crate::rows::{step_rows, workflow_row};
 use crate::{Engine, Shown, store_refusal};
 
@@ -26,6 +27,19 @@ enum Asked {
     Refused(Refusal),
 }
 
+/// What becomes of the objects that a workflow holds.
+fn hold(before: &State, after: &State, events: &[Event]) -> Hold {
+    if hold::is_over(after.status()) {
+        return Hold::Release;
+    }
+    let taken = hold::taken(before, after, events);
+    if taken.is_empty() {
+        Hold::Keep
+    } else {
+        Hold::Take(taken)
+    }
+}
+
 impl Live {
     /// Decides, adds the events to what is not durable yet, and returns the effects.
     pub(super) fn decide_into<P: Ports>(
@@ -39,8 +53,9 @@ impl Live {
         let context = Context {
             now: engine.now(),
             approval: engine.ports().ids().approval(),
+            jitter: engine.ports().ids().number(),
             rules: engine.inner.settings.rules,
-            closing: engine.inner.closing.load(Ordering::SeqCst),
+            closing: engine.inner.is_closing(),
         };
         let (events, effects) = decide(&core.state, command.clone(), &context)?;
         self.apply(engine, core, actor, events);
@@ -125,6 +140,19 @@ impl Live {
         }
     }
 
+    /// What is pending and was not stored comes before anything else.
+    pub(super) fn replay_pending<P: Ports>(
+        &self,
+        engine: &Engine<P>,
+        core: &mut Core,
+    ) -> Vec<Effect> {
+        if core.unsaved.is_empty() && !core.pending.is_empty() {
+            self.replay(engine, core, &mut Asked::Nobody)
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Decides the pending commands anew, on what is durable. Those that fit no more are dropped;
     /// whoever waits for one is to be told so.
     fn replay<P: Ports>(
@@ -167,6 +195,18 @@ impl Live {
         &self,
         engine: &Engine<P>,
         core: &mut Core,
+        effects: Vec<Effect>,
+        asked: &mut Asked,
+    ) -> Result<Vec<Effect>, JournalError> {
+        let done = self.commit_tried(engine, core, effects, asked).await;
+        self.commits.send_modify(|count| *count += 1);
+        done
+    }
+
+    async fn commit_tried<P: Ports>(
+        &self,
+        engine: &Engine<P>,
+        core: &mut Core,
         mut effects: Vec<Effect>,
         asked: &mut Asked,
     ) -> Result<Vec<Effect>, JournalError> {
@@ -177,14 +217,22 @@ impl Live {
                 return Ok(effects);
             }
             let events: Vec<Event> = core.unsaved.iter().map(|r| r.event.clone()).collect();
+            let own = self.own_after(core);
             let batch = Batch {
                 workflow: self.id.clone(),
                 row: workflow_row(&core.state),
                 steps: step_rows(&core.state, &touched(&events)),
                 events: core.unsaved.clone(),
+                hold: hold(&core.saved, &core.state, &events),
+                own,
             };
             match engine.ports().journal().append(batch).await {
                 Ok(()) => {
+                    match own {
+                        Own::Keep => {}
+                        Own::Take => self.owned.store(true, Ordering::SeqCst),
+                        Own::Give => self.owned.store(false, Ordering::SeqCst),
+                    }
                     core.unsaved.clear();
                     core.pending.clear();
                     self.saved(core);
@@ -205,10 +253,56 @@ impl Live {
                         return Err(self.stall(core, error));
                     }
                 },
+                Err(error @ (JournalError::Held { .. } | JournalError::Owned)) => {
+                    effects = self.without_the_last(engine, core, asked, &error);
+                }
                 Err(error) => return Err(self.stall(core, error)),
             }
         }
         Err(self.stall(core, JournalError::Conflict))
+    }
+
+    /// Who sends the workflow's calls after the events that are to be stored: whoever begins
+    /// something takes it, and at rest it belongs to nobody.
+    fn own_after(&self, core: &Core) -> Own {
+        let sends = |recorded: &Recorded| matches!(recorded.event, Event::Intent { .. });
+        match (core.state.status().is_busy(), self.owned()) {
+            (true, false) if core.takes || core.unsaved.iter().any(sends) => Own::Take,
+            (false, true) => Own::Give,
+            (true | false, _) => Own::Keep,
+        }
+    }
+
+    /// The last pending command would take what belongs to somebody else: an object that another
+    /// workflow holds, or this workflow, which another process is at work on. Whoever asked for it
+    /// is told so, or its step is. What was pending before stays.
+    fn without_the_last<P: Ports>(
+        &self,
+        engine: &Engine<P>,
+        core: &mut Core,
+        asked: &mut Asked,
+        error: &JournalError,
+    ) -> Vec<Effect> {
+        core.state = core.saved.clone();
+        core.unsaved.clear();
+        let last = core.pending.pop();
+        let refused = match (&*asked, last) {
+            (Asked::Last, _) => Asked::Refused(store_refusal(error)),
+            (_, Some((_, Command::Prepared { step, .. }))) => {
+                if matches!(error, JournalError::Held { .. }) {
+                    core.pending.push((SELF.to_owned(), Command::Held { step }));
+                }
+                Asked::Nobody
+            }
+            (_, Some((_, Command::Run { .. }))) => {
+                core.refused = Some(error.clone());
+                Asked::Nobody
+            }
+            (Asked::Nobody | Asked::Refused(_), _) => Asked::Nobody,
+        };
+        let effects = self.replay(engine, core, &mut Asked::Nobody);
+        *asked = refused;
+        effects
     }
 
     pub(super) fn saved(&self, core: &mut Core) {

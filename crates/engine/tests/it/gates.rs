@@ -178,7 +178,8 @@ async fn p6_a_world_that_changed_since_the_approval_stops_the_step() {
 #[tokio::test]
 async fn p18_an_ungated_chain_of_n_writes_costs_at_most_n_plus_two_commits() {
     let outside = outside();
-    let engine = World::process(&outside, 1);
+    // However slow the machine is.
+    let engine = World::process_with(&outside, 1, |settings| settings.linger = LONG);
     let steps: Vec<(String, i64)> = (0..20).map(|i| (format!("s{i}"), i + 1)).collect();
     let steps: Vec<(&str, &str, &str, i64)> = steps
         .iter()

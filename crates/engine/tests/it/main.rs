@@ -7,6 +7,11 @@
 
 mod faults;
 mod gates;
+mod holds;
+mod language;
+mod many;
 mod processes;
+mod quorum;
+mod room;
 mod support;
 mod trust;

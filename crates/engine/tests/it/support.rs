@@ -2,6 +2,7 @@
 //! to, and a clock that a test moves. The real ones are tried in `pilot`.
 
 mod companion;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::ports::{
-    Batch, Clock, Dispatch, Ids, Journal, JournalError, Listed, Outgoing, Owners, Ports, Recorded,
-    Unfit, WorkflowRow,
+    Batch, Clock, Dispatch, Hold, Ids, Journal, JournalError, Listed, Outgoing, Own, Owners, Ports,
+    Recorded, Unfit, WorkflowRow,
 };
 use engine::{Engine, Settings};
 use serde_json::{Map, Value, json};
@@ -21,6 +22,9 @@ use workflow::model::{ApprovalId, Call, Facts, Millis, ScalarKind, WorkflowId};
 use workflow::reply::Reply;
 
 pub(crate) use companion::{FakeCompanion, Fault};
+pub(crate) use written::{
+    approve, authenticated, begin, get, list_of, set, step_with, until, workflow,
+};
 
 /// A store in memory that fails when it is told to.
 #[derive(Default)]
@@ -28,8 +32,12 @@ pub(crate) struct FakeJournal {
     /// What is durable.
     pub(crate) stored: Mutex<BTreeMap<WorkflowId, Vec<Recorded>>>,
     rows: Mutex<BTreeMap<WorkflowId, WorkflowRow>>,
+    /// Which workflow holds which object.
+    held: Mutex<BTreeMap<String, WorkflowId>>,
     /// How many transactions there were.
     pub(crate) commits: AtomicU64,
+    /// How often a workflow was read.
+    pub(crate) loads: AtomicU64,
     /// How many were asked for.
     pub(crate) asked: AtomicU64,
     /// Which of them fail, counted from 1.
@@ -76,22 +84,34 @@ pub(crate) struct World {
 impl World {
     /// A new process on the same outside.
     pub(crate) fn process(outside: &Arc<Outside>, process: u64) -> Engine<Self> {
+        Self::process_with(outside, process, |_| {})
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn process_with(
+        outside: &Arc<Outside>,
+        process: u64,
+        change: impl FnOnce(&mut Settings),
+    ) -> Engine<Self> {
         let world = Self {
             outside: Arc::clone(outside),
             process,
         };
-        Engine::new(
-            world,
-            Settings {
-                rules: Rules::default(),
-                bounds: Bounds {
-                    approval_timeout_s: 300,
-                    max_approval_timeout_s: 3600,
-                },
-                call_timeout: Duration::from_secs(5),
-                read_timeout: Duration::from_secs(5),
+        let mut settings = Settings {
+            rules: Rules::default(),
+            bounds: Bounds {
+                approval_timeout_s: 300,
+                max_approval_timeout_s: 3600,
+                execution_expiry_s: 3600,
+                max_parallel: 8,
             },
-        )
+            deciders: 0,
+            linger: Duration::from_millis(20),
+            call_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(5),
+        };
+        change(&mut settings);
+        Engine::new(world, settings)
     }
 
     fn is_dead(&self) -> bool {
@@ -147,7 +167,31 @@ impl Journal for World {
         if batch.events[0].seq != events.len() as u64 + 1 {
             return Err(JournalError::Conflict);
         }
+        // Nothing of a batch is there where any of it cannot be.
+        let mut held = journal.held.lock().unwrap();
+        if let Hold::Take(objects) = &batch.hold {
+            let of_another = objects
+                .iter()
+                .find_map(|object| held.get(object).filter(|by| **by != batch.workflow));
+            if let Some(by) = of_another {
+                return Err(JournalError::Held { by: by.clone() });
+            }
+        }
+        let own = batch.own;
+        if own == Own::Take && !self.own(&batch.workflow) {
+            return Err(JournalError::Owned);
+        }
+        match batch.hold {
+            Hold::Keep => {}
+            Hold::Take(objects) => {
+                held.extend(objects.into_iter().map(|o| (o, batch.workflow.clone())));
+            }
+            Hold::Release => held.retain(|_, by| *by != batch.workflow),
+        }
         events.extend(batch.events);
+        if own == Own::Give {
+            self.disown(&batch.workflow);
+        }
         journal.commits.fetch_add(1, Ordering::SeqCst);
         journal
             .rows
@@ -157,7 +201,20 @@ impl Journal for World {
         Ok(())
     }
 
+    async fn holders(
+        &self,
+        objects: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, WorkflowId>, JournalError> {
+        let held = self.outside.journal.held.lock().unwrap();
+        Ok(held
+            .iter()
+            .filter(|(object, _)| objects.contains(*object))
+            .map(|(object, by)| (object.clone(), by.clone()))
+            .collect())
+    }
+
     async fn load(&self, workflow: &WorkflowId) -> Result<Vec<Recorded>, JournalError> {
+        self.outside.journal.loads.fetch_add(1, Ordering::SeqCst);
         let stored = self.outside.journal.stored.lock().unwrap();
         Ok(stored.get(workflow).cloned().unwrap_or_default())
     }
@@ -186,23 +243,34 @@ impl Journal for World {
     }
 }
 
-impl Owners for World {
-    async fn claim(&self, workflow: &WorkflowId) -> Result<bool, JournalError> {
+impl World {
+    /// Makes this process the owner, unless another living one is.
+    fn own(&self, workflow: &WorkflowId) -> bool {
         let mut owners = self.outside.owners.lock().unwrap();
         let dead = self.outside.dead.lock().unwrap();
         let owner = owners.get(workflow).copied().filter(|o| !dead.contains(o));
         if owner.is_some_and(|o| o != self.process) {
-            return Ok(false);
+            return false;
         }
         owners.insert(workflow.clone(), self.process);
-        Ok(true)
+        true
     }
 
-    async fn release(&self, workflow: &WorkflowId) -> Result<(), JournalError> {
+    fn disown(&self, workflow: &WorkflowId) {
         let mut owners = self.outside.owners.lock().unwrap();
         if owners.get(workflow) == Some(&self.process) {
             owners.remove(workflow);
         }
+    }
+}
+
+impl Owners for World {
+    async fn claim(&self, workflow: &WorkflowId) -> Result<bool, JournalError> {
+        Ok(self.own(workflow))
+    }
+
+    async fn release(&self, workflow: &WorkflowId) -> Result<(), JournalError> {
+        self.disown(workflow);
         Ok(())
     }
 }
@@ -230,6 +298,7 @@ impl Dispatch for World {
         let companion = &self.outside.companion;
         let n = companion.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let freeze = companion.freeze_after.load(Ordering::SeqCst);
+        let _visit = companion.visits.come(&outgoing.call).await;
         let reply = companion.answer(&outgoing);
         if freeze > 0 && n == freeze {
             // The process dies with the answer on its way.
@@ -265,6 +334,10 @@ impl Ids for World {
             "ap_{}",
             self.outside.ids.fetch_add(1, Ordering::SeqCst)
         ))
+    }
+
+    fn number(&self) -> u64 {
+        self.outside.ids.fetch_add(1, Ordering::SeqCst)
     }
 }
 

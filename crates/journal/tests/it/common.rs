@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use engine::ports::{Batch, Journal as _, JournalError, Recorded, StepRow, WorkflowRow};
+use engine::ports::{Batch, Hold, Journal as _, JournalError, Own, Recorded, StepRow, WorkflowRow};
 use home::Home;
 use journal::Journal;
 use serde_json::{Value, json};
@@ -112,6 +112,8 @@ pub(crate) fn batch(workflow: &WorkflowId, from: u64, events: Vec<Event>) -> Bat
         events,
         row: row("running"),
         steps: Vec::new(),
+        hold: Hold::Keep,
+        own: Own::Keep,
     }
 }
 
@@ -132,6 +134,9 @@ pub(crate) async fn fill(journal: &Journal, workflow: &WorkflowId, more: u64) {
 pub(crate) fn code(error: &JournalError) -> &'static str {
     match error {
         JournalError::Conflict => "conflict",
+        JournalError::Held { .. } => "held",
+        JournalError::Owned => "owned",
+        JournalError::Archived { .. } => "archived",
         JournalError::Store { code, .. } => code,
     }
 }

@@ -160,7 +160,7 @@ async fn a_newer_database_is_said_and_left_as_it_is() {
         error,
         OpenError::Newer {
             found: 99,
-            known: 1
+            known: 2
         }
     );
     assert!(
@@ -197,7 +197,7 @@ async fn p18_nothing_is_acknowledged_into_a_file_that_was_taken_away() {
 async fn a_newer_program_that_migrates_meanwhile_stops_this_one() {
     let place = stored().await;
     let journal = place.open();
-    place.sql().pragma_update(None, "user_version", 2).unwrap();
+    place.sql().pragma_update(None, "user_version", 3).unwrap();
     let error = journal
         .append(batch(&id("one"), 202, vec![undo_failed("a")]))
         .await

@@ -155,7 +155,7 @@ async fn role_on_a_full_disk() {
 
 /// Runs a role with a file system of 1 MiB as its home. A mount of its own name space needs rights
 /// that not every machine gives; the tests above do not need them.
-fn on_a_small_disk(role: &str) {
+pub(crate) fn on_a_small_disk(role: &str) {
     let unshare = |command: &mut Command| {
         command
             .stdin(Stdio::null())

@@ -150,7 +150,25 @@ pub(super) fn steps_schema() -> Value {
         "verify": {"type": "object", "description": "{tool, params, expect: {pointer: value}}: a read that proves it."},
         "timeout_s": {"type": "integer"},
         "gate": {"type": "string", "description": "Instead of a call: pause and ask a person this."},
+        "when": {"type": "string", "description": "CEL: skipped unless it holds, e.g. `steps.ID.outputs.x > 2 && params.y == 'on'`."},
+        "expect": {"type": "string", "description": "CEL over `outputs.x`: else the step has failed."},
+        "retry": {"type": "object", "description": "{count, backoff_s, max_backoff_s}: for reads and idempotent steps."},
+        "wait_for": {"type": "object", "description": "{until: CEL over `outputs.x`, every_s, deadline_s}: repeats a read."},
+        "on_failure": {"type": "string", "enum": ["rollback", "stop", "continue"]},
+        "parallel": {"type": "array", "items": {"type": "object"}, "description": "Instead of a call: steps that run at the same time, none destructive."},
+        "limit": {"type": "integer", "description": "With `parallel`: so many at once."},
+        "for_each": {"description": "This step once for each item: a list, or `${params.x}` that is one. `${item}`, `${item.field}` and `${index}` are replaced."},
+        "batch": {"type": "integer", "description": "With `for_each`: so many items at a time; 1 if not set."},
+        "max_failures": {"type": "integer", "description": "With `for_each`: so many may fail; 0 if not set."},
         }, "additionalProperties": false}})
+}
+
+pub(super) fn quorum_schema() -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": 16, "default": 1})
+}
+
+pub(super) fn flag_schema() -> Value {
+    json!({"type": "boolean", "default": false})
 }
 
 pub(super) fn on_failure_schema() -> Value {

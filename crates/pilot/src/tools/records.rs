@@ -105,11 +105,14 @@ pub(super) async fn audit(context: &Context, arguments: &Arguments) -> Result<An
         .await
         .map_err(|e| of_journal(&e))?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let rows = fit_rows(found.iter().take(limit).map(row).collect(), ROWS).rows;
-    let truncated = rows.len() < found.len();
-    let last = found
-        .get(rows.len().wrapping_sub(1))
-        .map(|row| row.row.seq.to_string());
+    // Not here, where others wait for their turn: also to let go of what is large takes its time.
+    let page = tokio::task::spawn_blocking(move || page(&found, limit));
+    let (rows, truncated, last) = page.await.map_err(|_| {
+        Refusal::new(
+            "internal.panic",
+            "Report this: a row of the audit trail could not be shown in a way that should not happen",
+        )
+    })?;
     body.insert("returned".to_owned(), rows.len().into());
     body.insert("rows".to_owned(), rows.into());
     body.insert("truncated".to_owned(), truncated.into());
@@ -117,17 +120,32 @@ pub(super) async fn audit(context: &Context, arguments: &Arguments) -> Result<An
     Ok(Answer::ok(Value::Object(body)))
 }
 
+/// The rows that fit into an answer, whether there are more, and the number of the last one.
+fn page(found: &[TrailRow], limit: usize) -> (Vec<Value>, bool, Option<String>) {
+    let rows = fit_rows(found.iter().take(limit).map(row).collect(), ROWS).rows;
+    let truncated = rows.len() < found.len();
+    let last = found
+        .get(rows.len().wrapping_sub(1))
+        .map(|row| row.row.seq.to_string());
+    (rows, truncated, last)
+}
+
 fn row(trail: &TrailRow) -> Value {
     let entry = &trail.row.entry;
     let (payload, cut_short) = match &trail.payload {
         None => (
-            json!("it is not there: call get_audit_log with `verify`"),
+            json!(trail.archived_in.as_ref().map_or_else(
+                || "it is not there: call get_audit_log with `verify`".to_owned(),
+                |file| format!("it was archived: archive/{file}"),
+            )),
             false,
         ),
         Some(payload) => {
-            let clean = cut::clean(&guard::secret::redact(payload), limit::DISPLAY_CHARS);
+            // The event that made a long workflow is megabytes large.
+            let (rough, roughly_cut) = cut::roughly(payload, PAYLOAD);
+            let clean = cut::clean(&guard::secret::redact(&rough), limit::DISPLAY_CHARS);
             let cut = cut::to(clean, PAYLOAD);
-            (cut.value, !cut.left_out.is_empty())
+            (cut.value, roughly_cut || !cut.left_out.is_empty())
         }
     };
     let mut out = Map::new();
@@ -159,14 +177,23 @@ async fn verify(context: &Context) -> Result<Map<String, Value>, Refusal> {
     body.insert("checked".to_owned(), found.rows.into());
     body.insert("events".to_owned(), found.events.into());
     body.insert("calls".to_owned(), found.calls.into());
+    let mut next = match &found.broken {
+        None => "Note `head` down elsewhere: it shows later that nothing was cut off the end.",
+        Some(_) => "Tell the operator: from the row in `broken` on, the trail cannot be trusted.",
+    };
+    if found.archives > 0 {
+        let archives = archives(context).await?;
+        if archives.iter().any(|archive| archive["verified"] == false) {
+            body.insert("verified".to_owned(), false.into());
+            next = "Tell the operator: what `archives` says of a file that is not verified.";
+        }
+        body.insert("archived".to_owned(), found.archived.into());
+        body.insert("archives".to_owned(), archives.into());
+    }
     body.insert(
         "head".to_owned(),
         json!({"seq": found.head.seq, "hash": found.head.hash}),
     );
-    let next = match &found.broken {
-        None => "Note `head` down elsewhere: it shows later that nothing was cut off the end.",
-        Some(_) => "Tell the operator: from the row in `broken` on, the trail cannot be trusted.",
-    };
     if let Some(broken) = found.broken {
         body.insert(
             "broken".to_owned(),
@@ -178,4 +205,24 @@ async fn verify(context: &Context) -> Result<Map<String, Value>, Refusal> {
     }
     body.insert("next".to_owned(), next.into());
     Ok(body)
+}
+
+/// What each archive looks like: whole, or what is wrong with it.
+async fn archives(context: &Context) -> Result<Vec<Value>, Refusal> {
+    let journal = &context.open.journal;
+    let known = journal.archives().await.map_err(|e| of_journal(&e))?;
+    let mut rows = Vec::with_capacity(known.len());
+    for archive in known {
+        let mut row = json!({
+            "file": format!("archive/{}", archive.file), "workflows": archive.workflows,
+            "events": archive.events, "sha256": archive.sha256, "verified": true,
+        });
+        if let Err(error) = journal.verify_archive(&archive.file).await {
+            row["verified"] = false.into();
+            row["code"] = error.code().into();
+            row["why"] = guard::text::sanitize(&error.to_string()).into();
+        }
+        rows.push(row);
+    }
+    Ok(fit_rows(rows, ROWS / 2).rows)
 }

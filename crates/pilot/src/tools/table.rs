@@ -2,12 +2,11 @@
 //! of arguments and the wrapper are all made from these rows.
 
 use policy::guarded::Risk;
-use serde_json::{Map, Value, json};
 
 use super::param::{
     APPROVAL, APPROVER, CURSOR, Kind, Param, STATES, WAIT_IF_ASKED, WAIT_SOME, WORKFLOW, defined,
-    id, object_schema, on_failure_schema, on_reject_schema, seconds_schema, steps_schema,
-    text_schema,
+    flag_schema, id, object_schema, on_failure_schema, on_reject_schema, quorum_schema,
+    seconds_schema, steps_schema, text_schema,
 };
 
 /// One tool.
@@ -51,6 +50,7 @@ pub(crate) enum Which {
     Resume,
     Resolve,
     Audit,
+    Archive,
 }
 
 /// The shapes of answers.
@@ -62,97 +62,7 @@ pub(crate) enum Shape {
     Workflow,
     List,
     Audit,
-}
-
-impl Tool {
-    /// The tool of this name.
-    pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        TABLE.iter().find(|tool| tool.name == name)
-    }
-
-    /// The JSON Schema of its arguments.
-    pub(crate) fn input_schema(&self) -> Map<String, Value> {
-        let properties: Map<String, Value> = self
-            .params
-            .iter()
-            .map(|param| {
-                let mut schema = param.kind.schema();
-                if let Value::Object(schema) = &mut schema {
-                    schema.insert("description".to_owned(), param.doc.into());
-                }
-                (param.name.to_owned(), schema)
-            })
-            .collect();
-        let required: Vec<&str> = self
-            .params
-            .iter()
-            .filter(|param| param.required)
-            .map(|param| param.name)
-            .collect();
-        let mut schema = Map::new();
-        schema.insert("type".to_owned(), "object".into());
-        schema.insert("properties".to_owned(), Value::Object(properties));
-        if !required.is_empty() {
-            schema.insert("required".to_owned(), json!(required));
-        }
-        schema.insert("additionalProperties".to_owned(), false.into());
-        schema
-    }
-
-    /// The JSON Schema of its answers: the main fields, and room for more. A refusal has others.
-    pub(crate) fn output_schema(&self) -> Map<String, Value> {
-        let fields: &[(&str, &str)] = match self.shape {
-            Shape::Catalog => &[
-                ("skills", "array"),
-                ("findings", "array"),
-                ("left_out", "array"),
-            ],
-            Shape::Created => &[
-                ("workflow_id", "string"),
-                ("state", "string"),
-                ("steps", "array"),
-                ("findings", "array"),
-                ("next", "string"),
-            ],
-            Shape::Review => &[
-                ("workflow_id", "string"),
-                ("state", "string"),
-                ("digest", "string"),
-                ("summary", "array"),
-                ("steps", "array"),
-                ("next", "string"),
-            ],
-            Shape::Workflow => &[
-                ("residue", "array"),
-                ("outcome", "string"),
-                ("state", "string"),
-                ("reason", "string"),
-                ("workflow_id", "string"),
-                ("steps", "array"),
-                ("approval", "object"),
-                ("results", "array"),
-                ("next", "string"),
-            ],
-            Shape::List => &[
-                ("workflows", "array"),
-                ("total", "integer"),
-                ("truncated", "boolean"),
-            ],
-            Shape::Audit => &[
-                ("rows", "array"),
-                ("verified", "boolean"),
-                ("truncated", "boolean"),
-            ],
-        };
-        let properties: Map<String, Value> = fields
-            .iter()
-            .map(|(name, kind)| ((*name).to_owned(), json!({"type": kind})))
-            .collect();
-        Map::from_iter([
-            ("type".to_owned(), "object".into()),
-            ("properties".to_owned(), Value::Object(properties)),
-        ])
-    }
+    Archive,
 }
 
 /// All tools, in the order in which they are listed: the order of use.
@@ -201,7 +111,7 @@ pub(crate) const TABLE: &[Tool] = &[
                 "steps",
                 true,
                 steps_schema,
-                "At least one. Each is a call (skill, tool, params) or a gate.",
+                "At least one. Each is a call (skill, tool, params), a gate, or `parallel` steps.",
             ),
             defined("params", false, object_schema, "Values for `${params.x}`."),
             defined(
@@ -221,6 +131,24 @@ pub(crate) const TABLE: &[Tool] = &[
                 false,
                 seconds_schema,
                 "How long an approval stays open; 300 if not set.",
+            ),
+            defined(
+                "execution_expiry_s",
+                false,
+                seconds_schema,
+                "How long a given approval may wait to be used.",
+            ),
+            defined(
+                "quorum",
+                false,
+                quorum_schema,
+                "How many different authenticated people have to approve.",
+            ),
+            defined(
+                "exclude_requester",
+                false,
+                flag_schema,
+                "Whoever asks for it may not approve it.",
             ),
         ],
         shape: Shape::Created,
@@ -447,5 +375,34 @@ pub(crate) const TABLE: &[Tool] = &[
             },
         ],
         shape: Shape::Audit,
+    },
+    Tool {
+        name: "archive_workflows",
+        title: "Archive old workflows",
+        doc: "Moves workflows that ended long ago out of the database into a file that still verifies. They stay listed and audited, and cannot be rolled back any more.",
+        which: Which::Archive,
+        risk: Risk::Write,
+        idempotent: true,
+        open_world: false,
+        is_definition: false,
+        params: &[
+            Param {
+                name: "older_than_days",
+                kind: Kind::Whole {
+                    least: 0,
+                    most: 36_500,
+                    default: 365,
+                },
+                required: false,
+                doc: "Since their last event. The operator sets the least.",
+            },
+            Param {
+                name: "dry_run",
+                kind: Kind::Flag,
+                required: false,
+                doc: "Only say how many there are.",
+            },
+        ],
+        shape: Shape::Archive,
     },
 ];

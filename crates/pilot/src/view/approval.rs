@@ -49,6 +49,14 @@ pub(super) fn shown(state: &State, approval: &Approval) -> Value {
         "summary".to_owned(),
         lines(review::approval_summary(state, &approval.subject)),
     );
+    if !state.votes.is_empty() {
+        let voters: Vec<&str> = state.votes.iter().map(|(by, _)| by.name.as_str()).collect();
+        body.insert("approved_by".to_owned(), json!(voters));
+        body.insert(
+            "quorum".to_owned(),
+            state.definition.approvers.quorum.into(),
+        );
+    }
     body.insert(
         "assurance".to_owned(),
         "a decision is recorded as `attested`: no operator is enrolled".into(),
@@ -64,15 +72,12 @@ fn about<'a>(state: &'a State, subject: &'a Subject) -> Vec<&'a StepId> {
             .steps
             .iter()
             .zip(&state.steps)
-            .filter(|(_, step)| {
-                matches!(
-                    step.status,
-                    StepStatus::Pending | StepStatus::AwaitingApproval
-                )
-            })
+            .filter(|(_, step)| step.is_open() || step.status == StepStatus::AwaitingApproval)
             .map(|(def, _)| &def.id)
             .collect(),
-        Subject::Step { step } | Subject::Gate { step } => vec![step],
+        Subject::Step { step } | Subject::Gate { step } | Subject::Resolution { step, .. } => {
+            vec![step]
+        }
         Subject::Rollback { order } => order.iter().collect(),
     }
 }

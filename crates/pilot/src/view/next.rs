@@ -92,6 +92,7 @@ fn ask(approval: &Approval) -> String {
         Subject::Step { .. } => "this one step",
         Subject::Gate { .. } => "this gate",
         Subject::Rollback { .. } => "the rollback",
+        Subject::Resolution { .. } => "what became of this step",
     };
     let until = moment::shown(approval.expires_at);
     format!(
@@ -131,6 +132,21 @@ fn paused(state: &State, why: Pause) -> String {
                 unknown.join("`, `")
             )
         }
+        Pause::ApprovalLapsed => {
+            "The approval was given and not used in time. Call resume_workflow to look again and \
+             ask anew, or cancel_workflow."
+                .to_owned()
+        }
+        Pause::Recoveries => {
+            "Each process that worked on it ended. Have a person find out why, then call \
+             resume_workflow to go on, rollback to undo what was done, or cancel_workflow."
+                .to_owned()
+        }
+        Pause::Held => {
+            "Another workflow is changing the same object. Call resume_workflow once that one is \
+             over, rollback to undo what was done, or cancel_workflow."
+                .to_owned()
+        }
         Pause::Settled => {
             "Call resume_workflow to go on, rollback to undo what was done, or cancel_workflow."
                 .to_owned()
@@ -144,6 +160,18 @@ pub(super) fn store_error(error: &JournalError) -> Value {
         JournalError::Conflict => json!({
             "code": "workflow.busy",
             "message": "Another process keeps changing this workflow",
+        }),
+        JournalError::Owned => json!({
+            "code": "workflow.busy",
+            "message": "Another process is at work on this workflow",
+        }),
+        JournalError::Held { by } => json!({
+            "code": "workflow.held",
+            "message": format!("Workflow `{by}` is changing an object that this one would change"),
+        }),
+        JournalError::Archived { file } => json!({
+            "code": "workflow.archived",
+            "message": format!("The workflow was archived in `{file}`"),
         }),
         JournalError::Store { code, message } => json!({"code": code, "message": message}),
     }

@@ -5,7 +5,7 @@ use workflow::event::Verdict;
 use workflow::model::StepDef;
 use workflow::state::{State, Step, StepStatus};
 
-use crate::cut;
+use crate::{cut, moment};
 
 /// How many rows are shown at most.
 pub(crate) const ROWS: usize = 200;
@@ -63,6 +63,18 @@ fn row(def: &StepDef, step: &Step) -> Value {
         row.insert("name".to_owned(), def.name.clone().into());
     }
     row.insert("state".to_owned(), step.status.word().into());
+    if let Some(why) = &step.skipped_why {
+        row.insert("why".to_owned(), why.clone().into());
+    }
+    if step.retries > 0 {
+        row.insert("retries".to_owned(), step.retries.into());
+    }
+    if let Some(at) = step.retry_at {
+        row.insert("retry_at".to_owned(), moment::shown(at));
+    }
+    if let (Some(deadline), false) = (step.deadline, step.is_settled()) {
+        row.insert("waits_until".to_owned(), moment::shown(deadline));
+    }
     if step.attempt > 1 {
         row.insert("attempt".to_owned(), step.attempt.into());
     }

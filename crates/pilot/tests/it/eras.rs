@@ -69,7 +69,7 @@ fn a_client_of_the_second_era_is_served_without_a_greeting() {
             .as_array()
             .unwrap()
             .len(),
-        13
+        14
     );
     let call = |tool: &str, arguments: Value| json!({"name": tool, "arguments": arguments, "_meta": stateless()});
     let steps = json!([store("set_a", "set", "a", json!("1"))]);
@@ -115,7 +115,7 @@ fn a_client_of_the_library_drives_a_workflow() {
         let mut command = tokio::process::Command::new(support::pilot());
         command.arg("mcp").env("PILOTHOUSE_HOME", home.root());
         let client = ().serve(TokioChildProcess::new(command).unwrap()).await.unwrap();
-        assert_eq!(client.list_all_tools().await.unwrap().len(), 13);
+        assert_eq!(client.list_all_tools().await.unwrap().len(), 14);
         let call = async |tool: &'static str, arguments: Value| {
             let Value::Object(arguments) = arguments else {
                 panic!("no object")

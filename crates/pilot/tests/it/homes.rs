@@ -17,7 +17,7 @@ fn all_refused(home: &Home, code: &str) -> Value {
             .as_array()
             .unwrap()
             .len(),
-        13
+        14
     );
     pilot.refused("get_audit_log", json!({}), code);
     pilot.refused(

@@ -3,6 +3,7 @@
 
 mod answers;
 mod approvals;
+mod archive;
 mod audit;
 mod companions;
 mod eras;

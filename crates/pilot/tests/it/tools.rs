@@ -24,7 +24,7 @@ fn the_tool_list_is_small_complete_and_in_the_same_order_each_time() {
     let tokens = list.to_string().len() / 4;
     assert!(tokens < 5_000, "about {tokens} tokens");
     let tools = list["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 13);
+    assert_eq!(tools.len(), 14);
     for tool in tools {
         let name = &tool["name"];
         for hint in [

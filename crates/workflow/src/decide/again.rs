@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use guard::text;
 use serde_json::Value;
 
-use crate::event::{Direction, Event, Outcome, Principal, Review, Verdict};
+use crate::event::{
+    Assurance, Direction, Event, Outcome, Pause, Principal, Review, Subject, Verdict,
+};
 use crate::model::StepId;
 use crate::refusal::Refusal;
-use crate::state::{Phase, Status, StepStatus};
+use crate::state::{Phase, Status, Step, StepStatus};
 
-use super::forward::{advance, find_out, own_verify, probe, probed};
+use super::forward::advance;
+use super::outcome::{find_out, own_verify, probe, probed};
 use super::turn::{Turn, not_now};
-use super::{approval, back};
+use super::{RECOVERIES, approval, back};
 
 /// Another owner takes over what was left behind.
 pub(super) fn adopt(turn: &mut Turn<'_>) {
@@ -26,40 +29,63 @@ pub(super) fn adopt(turn: &mut Turn<'_>) {
         back::adopt(turn);
         return;
     }
-    let left = turn
+    let window: Vec<StepId> = turn
         .state
-        .definition
-        .steps
+        .window()
+        .map(|place| turn.state.definition.steps[place].id.clone())
+        .collect();
+    let taken = |step: &StepId| turn.state.step(step).map(|(_, s)| s.clone());
+    let too_often = window
         .iter()
-        .zip(&turn.state.steps)
-        .find(|(_, s)| s.in_flight.is_some() || s.unverified || s.status == StepStatus::Unknown)
-        .map(|(def, s)| (def.id.clone(), s.clone()));
-    match left {
-        Some((step, found)) if found.in_flight == Some(Direction::Do) => {
-            turn.event(Event::Outcome {
-                step: step.clone(),
-                direction: Direction::Do,
-                attempt: found.attempt,
-                took_ms: None,
-                outcome: Outcome::Unknown {
-                    why: "the process that sent it ended before it recorded an answer".to_owned(),
-                },
-            });
-            find_out(turn, &step);
-        }
-        Some((step, found)) if found.unverified => match own_verify(&turn.state, &step) {
-            Some(verify) => probe(turn, &step, verify),
-            None => probed(
-                turn,
-                &step,
-                Verdict::Unclear {
-                    why: "its verify cannot be made any more".to_owned(),
-                },
-            ),
-        },
-        Some((step, _)) => find_out(turn, &step),
-        None => advance(turn),
+        .filter_map(taken)
+        .any(|step| step.recoveries > RECOVERIES);
+    for step in &window {
+        let Some((_, found)) = turn.state.step(step) else {
+            continue;
+        };
+        let attempt = found.attempt;
+        let why = if found.in_flight == Some(Direction::Do) {
+            "the process that sent it ended before it recorded an answer"
+        } else if found.unverified && too_often {
+            "it was answered as done, and each process that would look ended over it"
+        } else {
+            continue;
+        };
+        turn.event(Event::Outcome {
+            step: step.clone(),
+            direction: Direction::Do,
+            attempt,
+            took_ms: None,
+            outcome: Outcome::Unknown {
+                why: why.to_owned(),
+            },
+        });
     }
+    if too_often {
+        turn.event(Event::Paused {
+            why: Pause::Recoveries,
+        });
+        return;
+    }
+    let found = |step: &StepId| turn.state.step(step).map(|(_, s)| s.clone());
+    let found: Vec<Step> = window.iter().filter_map(found).collect();
+    for (step, found) in window.iter().zip(found) {
+        if found.unverified {
+            match own_verify(&turn.state, step) {
+                Some(verify) => probe(turn, step, verify),
+                None => probed(
+                    turn,
+                    step,
+                    Verdict::Unclear {
+                        why: "its verify cannot be made any more".to_owned(),
+                    },
+                ),
+            }
+        } else if found.status == StepStatus::Unknown {
+            find_out(turn, step);
+        }
+    }
+    advance(turn);
 }
 
 /// A person lets a paused workflow go on.
@@ -145,12 +171,40 @@ pub(super) fn resolve(
         ));
     }
     approval::trusted(turn, &by)?;
-    turn.event(Event::Resolved {
+    let approvers = approval::approvers(turn);
+    if approvers.is_anyone() {
+        turn.event(Event::Resolved {
+            step,
+            happened,
+            outputs,
+            by,
+            note,
+        });
+        return Ok(());
+    }
+    // More than one person has to say it: what one says is a question to the others.
+    let digest = guard::digest::digest(
+        "pilothouse/resolution/1",
+        &serde_json::json!({
+            "key": turn.state.key(&step, Direction::Do),
+            "happened": happened,
+            "outputs": outputs,
+            "note": note,
+        }),
+    );
+    let subject = Subject::Resolution {
         step,
         happened,
         outputs,
-        by,
         note,
-    });
+        by: by.clone(),
+    };
+    approval::ask(turn, subject, digest);
+    if by.assurance >= Assurance::Authenticated
+        && let Some(id) = turn.state.approval().map(|a| a.id.clone())
+    {
+        // Their own word counts as one yes, where it may.
+        let _ = approval::approve(turn, id, by, String::new(), &[], &[]);
+    }
     Ok(())
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::event::{
-    Approval, CancelCause, Event, Preview, Principal, Review, RollbackCause, Subject,
+    Approval, Assurance, CancelCause, Event, Preview, Principal, Review, RollbackCause, Subject,
 };
-use crate::model::{ApprovalId, Call, Deed, Facts, Millis, OnReject, Risk, StepId};
-use crate::reference;
+use crate::model::{ApprovalId, Approvers, Call, Deed, Facts, Millis, OnReject, Risk, StepId};
+use crate::reference::{self, Scope};
 use crate::refusal::Refusal;
-use crate::state::{Phase, State, Status, StepStatus};
+use crate::state::{Phase, State, Status};
 
 use super::turn::{Turn, not_now};
 use super::{back, forward, step_digest};
@@ -78,7 +78,7 @@ pub(super) fn reviewed(turn: &mut Turn<'_>, review: Review) {
         .steps
         .iter()
         .zip(&turn.state.steps)
-        .filter(|(_, step)| step.status == StepStatus::Pending)
+        .filter(|(_, step)| step.is_open())
         // What it said before counts as well: a companion that speaks of less risk than it did is
         // no reason to ask nobody. An undo of the author's runs without being asked about again.
         .flat_map(|(found, step)| {
@@ -121,7 +121,24 @@ pub(super) fn approve(
         turn.event(Event::Drifted { step, changes });
         return Ok(());
     }
-    let covers = covered(&turn.state, &approval.subject, steps)?;
+    let mut covers = covered(&turn.state, &approval.subject, steps)?;
+    let approvers = approvers(turn);
+    if !approvers.is_anyone() {
+        may_vote(turn, approvers, &by)?;
+        if turn.state.votes.len() + 1 < approvers.quorum as usize {
+            turn.event(Event::Endorsed {
+                approval: id,
+                by,
+                comment,
+                covers,
+            });
+            return Ok(());
+        }
+        // What all of them named.
+        for (_, named) in &turn.state.votes {
+            covers.retain(|step, digest| named.get(step) == Some(digest));
+        }
+    }
     turn.event(Event::Approved {
         approval: id,
         by,
@@ -141,6 +158,69 @@ pub(super) fn approve(
             });
             back::advance(turn);
         }
+        Subject::Resolution {
+            step,
+            happened,
+            outputs,
+            note,
+            by,
+        } => turn.event(Event::Resolved {
+            step,
+            happened,
+            outputs,
+            by,
+            note,
+        }),
+    }
+    Ok(())
+}
+
+/// Who has to say yes: what the operator and the workflow want, both.
+pub(super) fn approvers(turn: &Turn<'_>) -> Approvers {
+    turn.context
+        .rules
+        .approvers
+        .and(turn.state.definition.approvers)
+}
+
+/// Whether a yes of this person counts, where not anybody's does. Names in an argument are no
+/// proof of who somebody is, so authenticated people alone are counted.
+fn may_vote(turn: &Turn<'_>, approvers: Approvers, by: &Principal) -> Result<(), Refusal> {
+    if by.assurance < Assurance::Authenticated {
+        return Err(Refusal::new(
+            "approval.assurance",
+            format!(
+                "Decide where you are `{}`: this approval counts different people, and a name \
+                 that is only `{}` may be anybody's",
+                Assurance::Authenticated.word(),
+                by.assurance.word()
+            ),
+        )
+        .with("given", by.assurance.word())
+        .with("required", Assurance::Authenticated.word()));
+    }
+    let requester = &turn.state.by;
+    if approvers.exclude_requester && (by.name == requester.name || by.account == requester.account)
+    {
+        return Err(Refusal::new(
+            "approval.requester",
+            "Have somebody else decide: whoever asked for this workflow may not",
+        ));
+    }
+    if turn
+        .state
+        .votes
+        .iter()
+        .any(|(voter, _)| voter.name == by.name)
+    {
+        return Err(Refusal::new(
+            "approval.already",
+            format!(
+                "Have somebody else decide as well: you said yes already, and {} different \
+                 people have to",
+                approvers.quorum
+            ),
+        ));
     }
     Ok(())
 }
@@ -159,7 +239,7 @@ pub(super) fn reject(
         by,
         reason,
     });
-    if matches!(approval.subject, Subject::Rollback { .. }) {
+    if approval.subject.returns() {
         return Ok(());
     }
     let order = turn.state.undo_order();
@@ -188,7 +268,13 @@ pub(super) fn cancel(turn: &mut Turn<'_>, by: Principal) -> Result<(), Refusal> 
         }
         Phase::Running => {
             turn.event(Event::CancelRequested { by });
-            if !forward::in_flight(&turn.state) {
+            forward::advance(turn);
+            // A process that is about to end begins nothing, and may still end this.
+            let under_way = turn.state.window().any(|place| {
+                let step = &turn.state.steps[place];
+                step.is_under_way() || step.is_stuck()
+            });
+            if turn.state.phase == Phase::Running && !under_way {
                 turn.event(Event::Cancelled {
                     why: CancelCause::Cancelled,
                 });
@@ -261,7 +347,7 @@ pub(super) fn facts_differ(
         .iter()
         .zip(&state.definition.steps)
         .zip(facts)
-        .filter(|((step, _), _)| step.status == StepStatus::Pending)
+        .filter(|((step, _), _)| step.is_open())
         .find_map(|((step, def), now)| {
             let changes = facts_changes(step.facts.as_ref()?, now.as_ref()?);
             (!changes.is_empty()).then(|| (def.id.clone(), changes))
@@ -333,22 +419,23 @@ fn coverable(
     subject: &Subject,
     id: &StepId,
 ) -> Result<(Call, crate::model::Prepared), &'static str> {
-    if matches!(subject, Subject::Rollback { .. }) {
-        return Err("the approval is about a rollback");
+    if subject.returns() {
+        return Err("the approval is about what was done already");
     }
     let position = state.position(id).ok_or("there is no such step")?;
     let step = &state.steps[position];
     let Deed::Call(call_step) = &state.definition.steps[position].deed else {
         return Err("it is a gate, which is decided when it is reached");
     };
-    if step.status != StepStatus::Pending {
+    if !step.is_open() {
         return Err("its turn has already come");
     }
     if !step.facts.as_ref().is_some_and(|f| f.risk.is_destructive()) {
         return Err("it is not destructive, and needs no approval of its own");
     }
+    let scope = Scope::of(&state.definition, position);
     let (arguments, holes) =
-        reference::resolve_params(&state.definition, position, &call_step.call.arguments)
+        reference::resolve_params(&state.definition, scope, &call_step.call.arguments)
             .map_err(|_| "its references cannot be resolved")?;
     if !holes.is_empty() {
         return Err(

@@ -10,9 +10,10 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::state::{Phase, State, Step, StepStatus, UNKNOWN};
 
-use super::forward::send_change;
+use super::outcome::{failure, probe_of};
+use super::send::send_change;
 use super::turn::{Turn, not_now};
-use super::{ATTEMPTS, Effect as Deed, approval, forward};
+use super::{ATTEMPTS, Effect as Deed, RECOVERIES, approval, forward};
 
 /// A person wants what was done to be undone: the ordered list of undos is asked about.
 pub(super) fn ask(turn: &mut Turn<'_>) -> Result<(), Refusal> {
@@ -63,7 +64,7 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
         };
         let found = found.clone();
         if must_look(&found) {
-            match forward::probe_of(&turn.state, &step) {
+            match probe_of(&turn.state, &step) {
                 Some(verify) => {
                     turn.effect(Deed::Probe {
                         step,
@@ -73,7 +74,7 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
                     return;
                 }
                 None if found.status == StepStatus::RollbackFailed => {
-                    if send(turn, &step, &found) {
+                    if try_again(turn, &step, &found, "nothing is declared that could tell") {
                         return;
                     }
                 }
@@ -96,6 +97,7 @@ fn must_look(step: &Step) -> bool {
         | StepStatus::AwaitingApproval
         | StepStatus::Running
         | StepStatus::Succeeded
+        | StepStatus::Skipped
         | StepStatus::RollingBack
         | StepStatus::RolledBack
         | StepStatus::RollbackSkipped => false,
@@ -113,15 +115,20 @@ pub(super) fn looked(turn: &mut Turn<'_>, step: &StepId, verdict: Verdict) {
     let found = found.clone();
     if found.status == StepStatus::RollbackFailed {
         // A person asked for this undo again, with what it will do in sight.
-        if verdict == Verdict::NotInEffect {
-            turn.event(Event::Undone {
-                step: step.clone(),
-                verified: true,
-            });
-        } else if send(turn, step, &found) {
-            return;
+        let sent = match verdict {
+            Verdict::NotInEffect => {
+                turn.event(Event::Undone {
+                    step: step.clone(),
+                    verified: true,
+                });
+                false
+            }
+            Verdict::InEffect => send(turn, step, &found),
+            Verdict::Unclear { why } => try_again(turn, step, &found, &why),
+        };
+        if !sent {
+            advance(turn);
         }
-        advance(turn);
         return;
     }
     turn.event(Event::Probed {
@@ -149,13 +156,15 @@ fn cannot_tell(turn: &mut Turn<'_>, step: &StepId, found: &Step, why: &str) {
     let event = match (found.status, found.left) {
         // A companion that reports errors without a word on their effect, and nothing that could
         // tell: said as what may stay behind, since most such failures did nothing.
-        (StepStatus::Failed, Some(Left::NotSaid)) => Event::UndoSkipped {
-            step: step.clone(),
-            why: format!(
-                "the companion did not say whether the failed call changed anything, and {why}"
-            ),
-            stays: "whatever the failed call may have changed".to_owned(),
-        },
+        (StepStatus::Failed, left) if left == Some(Left::NotSaid) || found.tainted => {
+            Event::UndoSkipped {
+                step: step.clone(),
+                why: format!(
+                    "the companion did not say whether the failed call changed anything, and {why}"
+                ),
+                stays: "whatever the failed call may have changed".to_owned(),
+            }
+        }
         (StepStatus::Failed, _) => Event::UndoFailed {
             step: step.clone(),
             why: format!("it was done in part, and {why}"),
@@ -242,6 +251,22 @@ fn send(turn: &mut Turn<'_>, step: &StepId, found: &Step) -> bool {
     }
 }
 
+/// Sends an undo again that failed in an earlier rollback, where a look cannot tell what that one
+/// did. One that may be done only once is sent only if it left nothing. Whether it was sent.
+fn try_again(turn: &mut Turn<'_>, step: &StepId, found: &Step, why: &str) -> bool {
+    let once = undo_of(&turn.state, step).is_ok_and(|undo| undo.effect == Effect::Once);
+    // It was never sent where there is neither an error nor a word on what it left.
+    let sent = found.undo_error.is_some() || found.undo_left.is_some();
+    if once && sent && found.undo_left != Some(Left::Nothing) {
+        turn.event(Event::UndoFailed {
+            step: step.clone(),
+            why: format!("it may be undone already, in whole or in part: {why}"),
+        });
+        return false;
+    }
+    send(turn, step, found)
+}
+
 /// Report of an undo.
 pub(super) fn replied(
     turn: &mut Turn<'_>,
@@ -262,7 +287,7 @@ pub(super) fn replied(
             missing: Vec::new(),
             undo: None,
         },
-        Reply::Failure { code, error, left } => forward::failure(code, error, *left),
+        Reply::Failure { code, error, left } => failure(code, error, *left),
         Reply::Lost { why } => Outcome::Unknown {
             why: text::sanitize(why),
         },
@@ -286,7 +311,7 @@ pub(super) fn replied(
         took_ms: Some(took_ms),
         outcome: outcome.clone(),
     });
-    if let Some(verify) = forward::probe_of(&turn.state, step) {
+    if let Some(verify) = probe_of(&turn.state, step) {
         turn.effect(Deed::Probe {
             step: step.clone(),
             direction: Direction::Undo,
@@ -329,7 +354,7 @@ pub(super) fn probed(turn: &mut Turn<'_>, step: &StepId, verdict: Verdict) {
     let (last, found_attempts) = (found.undo_error.clone(), found.undo_attempt);
     // A verify that did not show the change does not show either that it is gone.
     let shows = !found.claimed
-        || forward::probe_of(&turn.state, step).is_some_and(|verify| !verify.before.is_empty());
+        || probe_of(&turn.state, step).is_some_and(|verify| !verify.before.is_empty());
     turn.event(Event::Probed {
         step: step.clone(),
         direction: Direction::Undo,
@@ -388,20 +413,23 @@ pub(super) fn adopt(turn: &mut Turn<'_>) {
             },
         });
     }
-    match forward::probe_of(&turn.state, &step) {
-        Some(verify) => turn.effect(Deed::Probe {
-            step,
-            direction: Direction::Undo,
-            verify,
-        }),
-        None => {
-            turn.event(Event::UndoFailed {
+    let why = match probe_of(&turn.state, &step) {
+        Some(verify) if found.recoveries <= RECOVERIES => {
+            turn.effect(Deed::Probe {
                 step,
-                why: "whether the undo took effect is unknown: the process that sent it ended, \
-                      and nothing is declared that could tell"
-                    .to_owned(),
+                direction: Direction::Undo,
+                verify,
             });
-            advance(turn);
+            return;
         }
-    }
+        Some(_) => format!("each of the last {RECOVERIES} processes that looked ended over it"),
+        None => "nothing is declared that could tell".to_owned(),
+    };
+    turn.event(Event::UndoFailed {
+        step,
+        why: format!(
+            "whether the undo took effect is unknown: the process that sent it ended, and {why}"
+        ),
+    });
+    advance(turn);
 }

@@ -63,6 +63,20 @@ pub(super) fn differences(state: &State, step: &StepId, now: &Prepared) -> Vec<S
     changes
 }
 
+/// What differs, before a step is tried again, beside what an earlier attempt may have done: the
+/// object, or values that are neither those from before nor those from after.
+pub(super) fn since(first: &Prepared, now: &Prepared) -> Vec<String> {
+    let mut changes = differing(
+        "the target's",
+        &identity(&first.target),
+        &identity(&now.target),
+    );
+    if now.before != first.before && now.before != first.after {
+        changes.extend(differing("before the change,", &first.before, &now.before));
+    }
+    changes
+}
+
 fn differing(what: &str, then: &Map<String, Value>, now: &Map<String, Value>) -> Vec<String> {
     let show = |v: Option<&Value>| match v {
         None => "not there".to_owned(),

@@ -4,6 +4,7 @@ use guard::name::NameError;
 use guard::text;
 use serde_json::{Map, Value};
 
+use crate::model::OnFailure;
 use crate::refusal::Refusal;
 
 pub(super) fn known(
@@ -17,7 +18,7 @@ pub(super) fn known(
         Some(unknown) => Err(Refusal::new(
             code,
             format!(
-                "Remove `{}`{}: it is not a field here",
+                "Remove `{}`{}: it is not a field there",
                 text::sanitize_to(unknown, 64),
                 place(at)
             ),
@@ -31,7 +32,7 @@ fn place(at: &str) -> String {
     if at.is_empty() {
         String::new()
     } else {
-        format!(" from /{at}")
+        format!(" at /{at}")
     }
 }
 
@@ -39,7 +40,7 @@ pub(super) fn field(code: &'static str, at: &str, allowed: &str) -> Refusal {
     Refusal::new(code, format!("Pass {allowed} at /{at}")).with("pointer", format!("/{at}"))
 }
 
-fn join(at: &str, name: &str) -> String {
+pub(super) fn join(at: &str, name: &str) -> String {
     if at.is_empty() {
         name.to_owned()
     } else {
@@ -73,6 +74,28 @@ pub(super) fn object<'a>(
     }
 }
 
+/// A whole number within bounds, of what `what` says.
+pub(super) fn count(
+    code: &'static str,
+    at: &str,
+    raw: &Map<String, Value>,
+    name: &str,
+    (least, most): (u32, u32),
+    what: &str,
+) -> Result<Option<u32>, Refusal> {
+    match raw.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
+            Some(n) if (least..=most).contains(&n) => Ok(Some(n)),
+            _ => Err(field(
+                code,
+                &join(at, name),
+                &format!("a whole number of {what} from {least} to {most}"),
+            )),
+        },
+    }
+}
+
 pub(super) fn seconds(
     code: &'static str,
     at: &str,
@@ -93,27 +116,48 @@ pub(super) fn seconds(
     }
 }
 
-pub(super) fn word<T: Copy + Default>(
+pub(super) fn word<T: Copy>(
+    code: &'static str,
+    at: &str,
     raw: &Map<String, Value>,
     name: &str,
     words: &[(&str, T)],
-) -> Result<T, Refusal> {
-    let Some(given) = string("workflow.field", "", raw, name)? else {
-        return Ok(T::default());
+) -> Result<Option<T>, Refusal> {
+    let Some(given) = string(code, at, raw, name)? else {
+        return Ok(None);
     };
-    words
-        .iter()
-        .find(|(word, _)| *word == given)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| {
-            let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            Refusal::new(
-                "workflow.field",
-                format!("Pass one of {} as `{name}`", quoted(&allowed)),
-            )
-            .with("given", text::sanitize_to(given, 64))
-            .with("allowed", allowed)
-        })
+    let found = words.iter().find(|(word, _)| *word == given);
+    found.map(|(_, value)| Some(*value)).ok_or_else(|| {
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        Refusal::new(
+            code,
+            format!("Pass one of {} as `{name}`{}", quoted(&allowed), place(at)),
+        )
+        .with("given", text::sanitize_to(given, 64))
+        .with("allowed", allowed)
+        .with("pointer", format!("/{}", join(at, name)))
+    })
+}
+
+/// The words for what a failure leads to.
+pub(super) const ON_FAILURE: &[(&str, OnFailure)] = &[
+    ("rollback", OnFailure::Rollback),
+    ("stop", OnFailure::Stop),
+    ("continue", OnFailure::Continue),
+];
+
+/// `true` or `false`.
+pub(super) fn flag(
+    code: &'static str,
+    at: &str,
+    raw: &Map<String, Value>,
+    name: &str,
+) -> Result<bool, Refusal> {
+    match raw.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(field(code, &join(at, name), "`true` or `false`")),
+    }
 }
 
 fn quoted(words: &[&str]) -> String {

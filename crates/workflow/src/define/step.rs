@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use guard::{limit, name, text};
 use serde_json::{Map, Value};
 
-use super::field::{field, known, named, object, seconds, string};
-use crate::model::{Call, CallStep, Deed, OutputDef, ScalarKind, StepDef, StepId, Verify};
+use super::field::{ON_FAILURE, count, field, join, known, named, object, seconds, string, word};
+use crate::model::{
+    Call, CallStep, Deed, OutputDef, Retry, ScalarKind, StepDef, StepId, Verify, WaitFor,
+};
 use crate::refusal::Refusal;
 
 const STEP: &[&str] = &[
@@ -20,6 +22,11 @@ const STEP: &[&str] = &[
     "outputs",
     "verify",
     "timeout_s",
+    "when",
+    "expect",
+    "retry",
+    "wait_for",
+    "on_failure",
     "gate",
 ];
 
@@ -54,6 +61,10 @@ pub(super) fn step(raw: &Map<String, Value>, at: &str) -> Result<StepDef, Refusa
                 "outputs",
                 "verify",
                 "timeout_s",
+                "expect",
+                "retry",
+                "wait_for",
+                "on_failure",
             ]
             .iter()
             .find(|k| raw.contains_key(**k))
@@ -87,6 +98,7 @@ pub(super) fn step(raw: &Map<String, Value>, at: &str) -> Result<StepDef, Refusa
         id: StepId(id.to_owned()),
         name: step_name.to_owned(),
         description: description.to_owned(),
+        when: condition(raw, at, "when")?,
         deed,
     })
 }
@@ -125,7 +137,58 @@ fn call_step(raw: &Map<String, Value>, at: &str, id: &str) -> Result<CallStep, R
         call,
         undo,
         verify,
+        expect: condition(raw, at, "expect")?,
+        retry: retry(raw, at)?,
+        wait_for: wait_for(raw, at)?,
+        on_failure: word("step.field", at, raw, "on_failure", ON_FAILURE)?,
+        item: None,
     })
+}
+
+fn condition(raw: &Map<String, Value>, at: &str, name: &str) -> Result<Option<String>, Refusal> {
+    Ok(string("step.field", at, raw, name)?.map(str::to_owned))
+}
+
+fn retry(raw: &Map<String, Value>, at: &str) -> Result<Option<Retry>, Refusal> {
+    let Some(retry) = object("step.field", at, raw, "retry")? else {
+        return Ok(None);
+    };
+    let at = join(at, "retry");
+    known(
+        "step.field",
+        &at,
+        retry,
+        &["count", "backoff_s", "max_backoff_s"],
+    )?;
+    let times = count("step.field", &at, retry, "count", (1, 20), "times")?
+        .ok_or_else(|| field("step.field", &join(&at, "count"), "how often to try again"))?;
+    let backoff_s = seconds("step.field", &at, retry, "backoff_s", 3600)?.unwrap_or(1);
+    let max_backoff_s = seconds("step.field", &at, retry, "max_backoff_s", 3600)?.unwrap_or(60);
+    Ok(Some(Retry {
+        count: times,
+        backoff_s,
+        max_backoff_s: max_backoff_s.max(backoff_s),
+    }))
+}
+
+fn wait_for(raw: &Map<String, Value>, at: &str) -> Result<Option<WaitFor>, Refusal> {
+    let Some(wait) = object("step.field", at, raw, "wait_for")? else {
+        return Ok(None);
+    };
+    let at = join(at, "wait_for");
+    known("step.field", &at, wait, &["until", "every_s", "deadline_s"])?;
+    let until = condition(wait, &at, "until")?.ok_or_else(|| {
+        field(
+            "step.field",
+            &join(&at, "until"),
+            "the condition to wait for, such as `outputs.state == \"on\"`,",
+        )
+    })?;
+    Ok(Some(WaitFor {
+        until,
+        every_s: seconds("step.field", &at, wait, "every_s", 3600)?.unwrap_or(5),
+        deadline_s: seconds("step.field", &at, wait, "deadline_s", 86_400)?.unwrap_or(300),
+    }))
 }
 
 fn call(raw: &Map<String, Value>, at: &str, like: Option<&Call>) -> Result<Call, Refusal> {

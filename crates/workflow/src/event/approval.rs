@@ -1,7 +1,10 @@
 //! Who decides, and what they are asked.
 
+use std::collections::BTreeMap;
+
 use guard::digest::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::{ApprovalId, Millis, StepId};
 
@@ -79,6 +82,20 @@ pub enum Subject {
         /// What will be undone, in order.
         order: Vec<StepId>,
     },
+    /// What a person says of a step whose effect is unknown, where more than one has to say it.
+    Resolution {
+        /// Which.
+        step: StepId,
+        /// Whether it took effect.
+        happened: bool,
+        /// Outputs that the person supplied.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        outputs: BTreeMap<String, Value>,
+        /// Why they think so.
+        note: String,
+        /// Who says it.
+        by: Principal,
+    },
 }
 
 impl Subject {
@@ -90,6 +107,13 @@ impl Subject {
             Self::Step { .. } => "step",
             Self::Gate { .. } => "gate",
             Self::Rollback { .. } => "rollback",
+            Self::Resolution { .. } => "resolution",
         }
+    }
+
+    /// Whether a no, or no answer, leaves the workflow where it was.
+    #[must_use]
+    pub fn returns(&self) -> bool {
+        matches!(self, Self::Rollback { .. } | Self::Resolution { .. })
     }
 }

@@ -3,7 +3,7 @@
 use guard::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Facts, Prepared, Risk};
+use crate::model::{Facts, Prepared, Risk, WorkflowId};
 
 /// A workflow looked at as a whole, before its first step (P5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct StepReview {
     /// What the step's own undo may do, where it has one: a rollback makes it without asking again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_risk: Option<Risk>,
+    /// Another workflow that held the object then: one of the two waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<WorkflowId>,
 }
 
 /// What can be told of a step before anything ran.

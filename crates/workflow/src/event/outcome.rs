@@ -105,6 +105,12 @@ pub enum Pause {
     Unknown,
     /// A person said what became of the unknown step.
     Settled,
+    /// An approval was given and not used in time.
+    ApprovalLapsed,
+    /// A step was taken over too often.
+    Recoveries,
+    /// Another workflow is changing the object.
+    Held,
 }
 
 impl Pause {
@@ -116,6 +122,9 @@ impl Pause {
             Self::Drift => "drift",
             Self::Unknown => "unknown",
             Self::Settled => "settled",
+            Self::ApprovalLapsed => "approval_lapsed",
+            Self::Recoveries => "recoveries",
+            Self::Held => "held",
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn residue(state: &State) -> Vec<Value> {
                 "why": step.error.as_ref().map(|e| e.error.clone()),
             })),
             StepStatus::RolledBack => rolled_back_residue(state, &def.id, step.undo_verified),
-            StepStatus::Succeeded if ended && step.changes() && step.changed => Some(json!({
+            StepStatus::Succeeded if ended && step.may_have_changed() => Some(json!({
                 "step": def.id,
                 "stays": format!("what `{}` did", def.name),
                 "why": "it was done and not undone",

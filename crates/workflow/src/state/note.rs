@@ -8,29 +8,91 @@ use guard::digest::Digest;
 use crate::event::{Approval, Direction, Event, Left, Outcome, Principal, Subject, Verdict};
 use crate::model::{ApprovalId, Millis, StepId};
 
-use super::{Queue, State, Step, StepError, StepStatus, UNKNOWN};
+use super::{Phase, Queue, State, Step, StepError, StepStatus, UNKNOWN};
 
 impl State {
     /// What an event changes beside the phase.
     pub(super) fn note(&mut self, at: Millis, event: &Event, asked: Option<&Approval>) {
         match event {
-            Event::Created { .. } | Event::Started | Event::Resumed { .. } => {
+            Event::Created { .. } => {}
+            Event::Started => {
                 self.drift.clear();
-                if matches!(event, Event::Started) {
-                    self.plan_approved = true;
+                self.plan_approved = true;
+            }
+            Event::Resumed { .. } => {
+                self.drift.clear();
+                self.wave += 1;
+                for place in self.window() {
+                    self.steps.at_mut(place).recoveries = 0;
                 }
+            }
+            Event::Endorsed { by, covers, .. } => {
+                self.votes.push((by.clone(), covers.clone()));
+            }
+            Event::Lapsed { step } => match step {
+                Some(step) => {
+                    let step = self.step_mut(step);
+                    step.wait_on();
+                    step.void();
+                }
+                None => self.plan_approved = false,
+            },
+            Event::Launched { step } => {
+                let wave = self.wave;
+                self.step_mut(step).launched = Some(wave);
+            }
+            Event::Deferred { step } => {
+                let step = self.step_mut(step);
+                step.launched = None;
+                step.alone = true;
+            }
+            Event::Skipped { step, why } => {
+                let step = self.step_mut(step);
+                step.status = StepStatus::Skipped;
+                step.skipped_why = Some(why.clone());
+                step.ended_at = Some(at);
+                self.advance_cursor();
+            }
+            Event::RetryScheduled { step, at } => {
+                let step = self.step_mut(step);
+                step.retries += 1;
+                step.retry_at = Some(*at);
+                step.deadline = None;
+                step.tainted |= step.changes() && step.left != Some(Left::Nothing);
+            }
+            Event::WaitStarted { step, deadline } => {
+                let step = self.step_mut(step);
+                step.deadline = Some(*deadline);
+                step.started_at.get_or_insert(at);
+            }
+            Event::Unexpected { step, why } => {
+                // It counted as done for a moment, so what comes next may be past it already.
+                let place = self.position(step).unwrap_or(self.cursor);
+                self.cursor = self.cursor.min(self.definition.window_of(place).start);
+                let step = self.step_mut(step);
+                step.status = StepStatus::Failed;
+                step.unverified = false;
+                step.left = Some(Left::NotSaid);
+                step.claimed = step.changed;
+                step.error = Some(StepError {
+                    code: "step.unexpected".to_owned(),
+                    error: why.clone(),
+                });
+                self.advance_cursor();
             }
             Event::Reviewed { review } => {
                 for (step, found) in self.steps.iter_mut().zip(&review.steps) {
                     step.facts.clone_from(&found.facts);
                     // A plan that is looked at anew is asked about anew, with all that it covers.
-                    step.approved = None;
-                    step.covered = None;
+                    step.void();
                 }
                 self.review = Some(Arc::new((**review).clone()));
                 self.plan_approved = false;
+                self.plan_approved_at = None;
+                self.plan_used = false;
             }
             Event::ApprovalRequested { approval } => {
+                self.votes.clear();
                 if let Subject::Step { step } | Subject::Gate { step } = &approval.subject {
                     self.step_mut(step).status = StepStatus::AwaitingApproval;
                 }
@@ -42,13 +104,18 @@ impl State {
                 ..
             } => {
                 self.decided(approval, "approved", by);
-                self.note_approved(asked, covers);
+                self.note_approved(at, asked, covers);
+                self.wave += 1;
             }
             Event::Rejected { approval, by, .. } => {
                 self.decided(approval, "rejected", by);
                 self.release_waiting(asked);
             }
-            Event::Expired { .. } | Event::Cancelled { .. } => self.release_waiting(asked),
+            Event::Expired { .. } => self.release_waiting(asked),
+            Event::Cancelled { .. } => {
+                self.release_waiting(asked);
+                self.retry_no_more();
+            }
             Event::GatePassed { step } => {
                 let order = self.next_order();
                 let step = self.step_mut(step);
@@ -58,7 +125,9 @@ impl State {
                 self.advance_cursor();
             }
             Event::StepPrepared { step, prepared } => {
-                self.step_mut(step).prepared = Some(Arc::new((**prepared).clone()));
+                let step = self.step_mut(step);
+                step.prepared = Some(Arc::new((**prepared).clone()));
+                step.anew = false;
             }
             Event::Intent {
                 step,
@@ -70,10 +139,14 @@ impl State {
                 step.in_flight = Some(*direction);
                 match direction {
                     Direction::Do => {
+                        // What got lost may still arrive.
+                        step.tainted |= step.status == StepStatus::Unknown;
                         step.status = StepStatus::Running;
                         step.attempt = *attempt;
+                        step.spent = step.approved.or(step.covered).or(step.spent);
                         step.approved = None;
                         step.covered = None;
+                        step.retry_at = None;
                         // What was found out about an earlier attempt says nothing of this one.
                         step.probe = None;
                         step.claimed = false;
@@ -85,6 +158,7 @@ impl State {
                         step.undo_attempt = *attempt;
                     }
                 }
+                self.plan_used = true;
             }
             Event::Outcome {
                 step,
@@ -101,9 +175,9 @@ impl State {
             Event::Drifted { changes, step } => {
                 self.drift.clone_from(changes);
                 let step = self.step_mut(step);
-                step.status = StepStatus::Pending;
-                step.approved = None;
-                step.covered = None;
+                step.wait_on();
+                step.void();
+                step.anew = true;
                 self.plan_approved = false;
             }
             Event::Paused { .. } => {}
@@ -123,12 +197,13 @@ impl State {
                     step.status = StepStatus::Pending;
                     step.generation += 1;
                     step.attempt = 0;
-                    step.approved = None;
-                    step.covered = None;
+                    step.retry_at = None;
+                    step.tainted = false;
+                    step.void();
                     step.order = None;
                 }
-                if let (false, Some(i)) = (*happened, self.index.get(step_id)) {
-                    self.cursor = self.cursor.min(*i);
+                if let (false, Some(place)) = (*happened, self.position(step_id)) {
+                    self.cursor = self.cursor.min(self.definition.window_of(place).start);
                 }
                 self.advance_cursor();
             }
@@ -136,8 +211,11 @@ impl State {
             Event::RollbackStarted { why, order } => {
                 self.rollback = Some(why.clone());
                 self.queue = Queue::new(order);
+                self.retry_no_more();
                 for id in order {
-                    self.step_mut(id).undo_attempt = 0;
+                    let step = self.step_mut(id);
+                    step.undo_attempt = 0;
+                    step.recoveries = 0;
                 }
             }
             Event::UndoSkipped { step, why, stays } => {
@@ -158,31 +236,65 @@ impl State {
             Event::UndoFailed { step, why } => {
                 let s = self.step_mut(step);
                 s.status = StepStatus::RollbackFailed;
+                s.undo_generation += 1;
                 s.undo_why = Some(why.clone());
                 s.stays = None;
                 self.unqueue(step, at);
             }
-            Event::Completed | Event::Failed { .. } | Event::RollbackEnded { .. } => {}
-            Event::Adopted { epoch } => self.epoch = *epoch,
+            Event::Failed { .. } => self.retry_no_more(),
+            Event::Completed | Event::RollbackEnded { .. } => {}
+            Event::Adopted { epoch } => self.note_adopted(*epoch),
             Event::LateReply { .. } => {}
         }
     }
 
-    fn note_approved(&mut self, asked: Option<&Approval>, covers: &BTreeMap<StepId, Digest>) {
+    /// What is under way belongs to nobody any more, and is looked at anew.
+    fn note_adopted(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.wave += 1;
+        if self.phase == Phase::RollingBack {
+            if let Some(step) = self.queue.front().cloned() {
+                self.step_mut(&step).recoveries += 1;
+            }
+            return;
+        }
+        for place in self.window() {
+            let step = self.steps.at_mut(place);
+            if !step.is_settled() {
+                step.recoveries += 1;
+            }
+            if step.status == StepStatus::Unknown {
+                step.probe = None;
+            }
+        }
+    }
+
+    fn note_approved(
+        &mut self,
+        at: Millis,
+        asked: Option<&Approval>,
+        covers: &BTreeMap<StepId, Digest>,
+    ) {
         match asked.map(|a| (&a.subject, &a.digest)) {
-            Some((Subject::Plan, _)) => self.plan_approved = true,
+            Some((Subject::Plan, _)) => {
+                self.plan_approved = true;
+                self.plan_approved_at = Some(at);
+            }
             Some((Subject::Step { step }, digest)) => {
                 let step = self.step_mut(step);
-                step.status = StepStatus::Pending;
+                step.wait_on();
                 step.approved = Some(*digest);
+                step.approved_at = Some(at);
             }
             Some((Subject::Gate { step }, _)) => {
                 self.step_mut(step).status = StepStatus::Pending;
             }
-            Some((Subject::Rollback { .. }, _)) | None => {}
+            Some((Subject::Rollback { .. } | Subject::Resolution { .. }, _)) | None => {}
         }
         for (id, digest) in covers {
-            self.step_mut(id).covered = Some(*digest);
+            let step = self.step_mut(id);
+            step.covered = Some(*digest);
+            step.approved_at = Some(at);
         }
     }
 
@@ -199,6 +311,10 @@ impl State {
         let step = self.step_mut(id);
         step.in_flight = None;
         if direction == Direction::Undo {
+            step.undo_left = match outcome {
+                Outcome::Failed { left, .. } => Some(*left),
+                Outcome::Succeeded { .. } | Outcome::Unknown { .. } => None,
+            };
             step.undo_error = match outcome {
                 Outcome::Succeeded { .. } => None,
                 Outcome::Failed { code, error, .. } => Some(StepError {
@@ -213,6 +329,7 @@ impl State {
             return;
         }
         step.attempt = attempt;
+        step.retry_at = None;
         step.order = Some(order);
         step.started_at.get_or_insert(at);
         step.ended_at = Some(at);
@@ -240,6 +357,7 @@ impl State {
                 };
             }
             Outcome::Failed { code, error, left } => {
+                step.unverified = false;
                 step.status = StepStatus::Failed;
                 step.left = Some(*left);
                 step.error = Some(StepError {
@@ -248,6 +366,7 @@ impl State {
                 });
             }
             Outcome::Unknown { why } => {
+                step.unverified = false;
                 step.status = StepStatus::Unknown;
                 step.error = Some(StepError {
                     code: UNKNOWN.to_owned(),
@@ -297,6 +416,7 @@ impl State {
             let step = self.step_mut(id);
             step.status = StepStatus::Failed;
             step.left = Some(Left::Nothing);
+            step.tainted = false;
             self.unqueue(id, at);
         }
         self.advance_cursor();
@@ -314,8 +434,17 @@ impl State {
     fn release_waiting(&mut self, asked: Option<&Approval>) {
         if let Some(Subject::Step { step } | Subject::Gate { step }) = asked.map(|a| &a.subject) {
             let step = self.step_mut(step);
-            step.status = StepStatus::Pending;
+            step.wait_on();
             step.approved = None;
+        }
+    }
+
+    /// What waits to be tried again is not.
+    fn retry_no_more(&mut self) {
+        for place in self.window() {
+            if self.steps[place].retry_at.is_some() {
+                self.steps.at_mut(place).retry_at = None;
+            }
         }
     }
 
@@ -329,15 +458,16 @@ impl State {
         self.step_mut(step).ended_at = Some(at);
     }
 
-    /// Moves the cursor past what is settled.
+    /// Moves the cursor past what is settled: a step, or a whole group, and never past a failure
+    /// that is still to have its consequences.
     fn advance_cursor(&mut self) {
-        while self.steps.get(self.cursor).is_some_and(|s| {
-            !matches!(
-                s.status,
-                StepStatus::Pending | StepStatus::AwaitingApproval | StepStatus::Running
-            )
-        }) {
-            self.cursor += 1;
+        while self.cursor < self.steps.len() {
+            let window = self.window();
+            let settled = window.clone().all(|place| self.steps[place].is_settled());
+            if !settled || self.blocking_failure(window.clone()).is_some() {
+                return;
+            }
+            self.cursor = window.end;
         }
     }
 

@@ -83,7 +83,7 @@ pub const TABLE: &[(Status, &str, &[Status])] = {
         (Pending, "started", &[Running]),
         (Pending, "approval_requested", &[Awaiting]),
         (Pending, "cancelled", &[Cancelled]),
-        (Awaiting, "approved", &[Running, RollingBack]),
+        (Awaiting, "approved", &[Running, RollingBack, Paused]),
         (
             Awaiting,
             "rejected",
@@ -109,6 +109,7 @@ pub const TABLE: &[(Status, &str, &[Status])] = {
         (Awaiting, "drifted", &[Paused]),
         (Running, "approval_requested", &[Awaiting]),
         (Running, "drifted", &[Paused]),
+        (Running, "lapsed", &[Paused]),
         (Running, "paused", &[Paused]),
         (Running, "completed", &[Completed]),
         (Running, "failed", &[Failed]),

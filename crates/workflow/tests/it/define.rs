@@ -8,6 +8,8 @@ use workflow::refusal::Refusal;
 const BOUNDS: Bounds = Bounds {
     approval_timeout_s: 300,
     max_approval_timeout_s: 3600,
+    execution_expiry_s: 3600,
+    max_parallel: 8,
 };
 
 fn base() -> Value {

@@ -5,8 +5,22 @@
 )]
 #![expect(clippy::print_stdout, reason = "the counts are part of the proof")]
 
+mod answers;
+mod condition;
+mod decisions;
 mod define;
+mod flow;
+mod hold;
+mod hostile;
 mod judge;
+mod language;
+mod lists;
 mod model;
+mod outcomes;
 mod prefix;
+mod references;
+mod reviewed;
+mod rules;
 mod support;
+mod terms;
+mod undoing;

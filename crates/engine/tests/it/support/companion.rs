@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::ports::Outgoing;
 use guard::digest::Digest;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use workflow::event::{Direction, Left};
 use workflow::model::{Call, Effect, Facts, Risk};
 use workflow::reply::Reply;
@@ -48,6 +49,66 @@ pub(crate) struct FakeCompanion {
     pub(crate) rebuilt: AtomicU64,
     /// It says that everything it does is a read.
     pub(crate) plays_down: AtomicBool,
+    /// What goes wrong more than once, by direction and name: how often it still does.
+    pub(crate) repeated: Mutex<HashMap<(Direction, String), (u32, Fault)>>,
+    /// Who is here now, and who was at most.
+    pub(crate) visits: Visits,
+}
+
+/// How many calls are under way at the same time. Previews are not counted.
+#[derive(Default)]
+pub(crate) struct Visits {
+    now: AtomicU64,
+    most: AtomicU64,
+    /// Nobody is answered before so many are here at once; then it is over. 0 is none.
+    together: AtomicU64,
+    came: Notify,
+}
+
+/// One who is here, until it is dropped.
+pub(super) struct Visit<'a>(&'a Visits);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Visits {
+    /// Nobody is answered before so many are here at once.
+    pub(crate) fn gather(&self, together: u64) {
+        self.together.store(together, Ordering::SeqCst);
+    }
+
+    /// Whether so many came together as were to.
+    pub(crate) fn met(&self) -> bool {
+        self.together.load(Ordering::SeqCst) == 0
+    }
+
+    /// How many were here at most since this was asked.
+    pub(crate) fn most(&self) -> u64 {
+        self.most.swap(0, Ordering::SeqCst)
+    }
+
+    /// Comes, and waits for the others.
+    pub(super) async fn come(&self, call: &Call) -> Option<Visit<'_>> {
+        if call.arguments.get("preview") == Some(&Value::Bool(true)) {
+            return None;
+        }
+        let visit = Visit(self);
+        let here = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(here, Ordering::SeqCst);
+        loop {
+            let came = self.came.notified();
+            let together = self.together.load(Ordering::SeqCst);
+            if self.now.load(Ordering::SeqCst) >= together {
+                self.gather(0);
+                self.came.notify_waiters();
+                return Some(visit);
+            }
+            came.await;
+        }
+    }
 }
 
 impl FakeCompanion {
@@ -80,6 +141,34 @@ impl FakeCompanion {
     fn is_another(&self) -> bool {
         let after = self.another_after.load(Ordering::SeqCst);
         after > 0 && self.previews.load(Ordering::SeqCst) >= after
+    }
+
+    /// What goes wrong this time.
+    fn fault(&self, at: &(Direction, String)) -> Option<Fault> {
+        let mut repeated = self.repeated.lock().unwrap();
+        match repeated.get_mut(at) {
+            Some((left, fault)) if *left > 0 => {
+                *left -= 1;
+                Some(*fault)
+            }
+            _ => self.faults.lock().unwrap().remove(at),
+        }
+    }
+
+    /// This goes wrong so many times, whatever is sent there.
+    pub(crate) fn fails(&self, name: &str, times: u32, fault: Fault) {
+        let mut repeated = self.repeated.lock().unwrap();
+        repeated.insert((Direction::Do, name.to_owned()), (times, fault));
+    }
+
+    /// Somebody else sets a value.
+    pub(crate) fn put(&self, name: &str, value: i64) {
+        self.values.lock().unwrap().insert(name.to_owned(), value);
+    }
+
+    /// The value now.
+    pub(crate) fn value(&self, name: &str) -> i64 {
+        self.values.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
     pub(super) fn answer(&self, outgoing: &Outgoing) -> Reply {
@@ -116,11 +205,7 @@ impl FakeCompanion {
                 },
             }));
         }
-        let fault = self
-            .faults
-            .lock()
-            .unwrap()
-            .remove(&(outgoing.direction, name.clone()));
+        let fault = self.fault(&(outgoing.direction, name.clone()));
         let do_it = |to: i64| {
             self.ledger
                 .lock()

@@ -1,279 +1,322 @@
-//! Everything that can happen in a node.
-
-use std::collections::BTreeMap;
+//! What the world and the owners do in a node.
 
 use serde_json::json;
 use workflow::decide::{Command, Effect, Found, Unfit, decide, due};
-use workflow::event::{Direction, Left, Subject, Verdict};
-use workflow::model::StepId;
+use workflow::event::{Direction, Event, Left, Outcome, Verdict};
 use workflow::reply::Reply;
-use workflow::state::Status;
+use workflow::state::{State, Step, StepStatus};
 
-use super::{Node, Search};
-use crate::support::{
-    context, facts_of, other_companion, person, prepared_of, review_of, verdicts,
-};
+use super::Search;
+use super::node::{Around, Flight, Late, Node, key_of};
+use crate::support::{AFTER, context, facts_of, other_companion, prepared_from, step_id, verdicts};
+
+/// So long that an approval that was given is too old.
+const DAY: i64 = 24 * 3600 * 1000;
 
 impl Search {
     /// Everything that can happen next.
     pub(super) fn expand(&mut self, node: &Node) {
-        for i in 0..node.in_flight.len() {
-            let mut rest = node.clone();
-            let effect = rest.in_flight.remove(i);
-            self.answer(&rest, effect);
+        for i in 0..node.around.in_flight.len() {
+            let mut around = node.around.clone();
+            let flight = around.in_flight.remove(i);
+            self.answer(&node.state, &around, flight);
+        }
+        for i in 0..node.around.late.len() {
+            let mut around = node.around.clone();
+            let late = around.late.remove(i);
+            self.late(&node.state, around, late);
         }
         self.people(node);
-        // The owner is gone: what was in flight may or may not arrive, and another takes over.
-        if node.surprises < self.surprises && node.state.status().is_busy() {
-            for arrived in arrivals(&node.in_flight) {
-                let mut dead = node.clone();
-                dead.surprises += 1;
-                for effect in dead.in_flight.drain(..) {
-                    if let (
-                        Effect::Send {
-                            step,
-                            direction,
-                            change: true,
-                            ..
-                        },
-                        true,
-                    ) = (effect, arrived)
-                    {
-                        dead.world.done.insert(step, direction == Direction::Do);
-                    }
-                }
-                self.go(&dead, Command::Adopt);
-            }
+        if self.may_surprise(node) && node.state.status().is_busy() {
+            self.crash(node);
         }
         let events = due(&node.state, i64::MAX);
         if !events.is_empty() {
-            let mut late = node.clone();
-            self.apply(&mut late, &events);
-            self.push(late);
+            let (mut state, mut around) = (node.state.clone(), node.around.clone());
+            let at = state.updated_at;
+            self.apply(&mut state, &mut around, &events, at);
+            self.push(Node { state, around });
         }
     }
 
-    pub(super) fn people(&mut self, node: &Node) {
-        let by = person();
-        if node.state.status() == Status::Pending {
-            let review = Box::new(review_of(&node.state, &self.kinds));
-            self.go(
-                node,
-                Command::Run {
-                    by: by.clone(),
-                    review,
-                },
-            );
+    pub(super) fn may_surprise(&self, node: &Node) -> bool {
+        node.around.surprises < self.case.surprises
+    }
+
+    /// The owner is gone: what was in flight may or may not arrive, and another takes over. The
+    /// answers may still come.
+    fn crash(&mut self, node: &Node) {
+        let flights = node.around.in_flight.iter().copied();
+        let changes: Vec<Flight> = flights.filter(|f| f.is_change()).collect();
+        for arrived in 0..1_u32 << changes.len() {
+            let mut around = node.around.clone();
+            around.surprises += 1;
+            around.in_flight.clear();
+            for (i, flight) in changes.iter().enumerate() {
+                let arrived = arrived & (1 << i) != 0;
+                self.lose(&node.state, &mut around, *flight, arrived);
+            }
+            self.go(&node.state, around, Command::Adopt);
         }
-        if let Some(approval) = node.state.approval() {
-            let facts = node.state.steps.iter().map(|s| s.facts.clone()).collect();
-            self.go(
-                node,
-                Command::Approve {
-                    approval: approval.id.clone(),
-                    by: by.clone(),
-                    comment: String::new(),
-                    steps: Vec::new(),
-                    facts,
-                },
-            );
-            let void = Command::Approve {
-                approval: workflow::model::ApprovalId("ap_old".to_owned()),
-                by: by.clone(),
-                comment: String::new(),
-                steps: Vec::new(),
-                facts: Vec::new(),
+    }
+
+    /// Nobody hears the answer of a call now; it may come later.
+    fn lose(&self, state: &State, around: &mut Around, flight: Flight, arrived: bool) {
+        let Flight::Send {
+            place,
+            direction,
+            attempt,
+            change: true,
+        } = flight
+        else {
+            return;
+        };
+        if arrived {
+            around.world.set(place, direction);
+        }
+        if around.kept < self.case.late {
+            around.kept += 1;
+            around.late.push(Late {
+                key: key_of(state, place, direction),
+                attempt,
+                arrived,
+            });
+        }
+    }
+
+    /// An answer comes when nobody waits for it any more.
+    ///
+    /// An answer of an older generation has its attempt's number to be told by, and no more: the
+    /// engine reports each call once, so one with the number of what is in flight does not come.
+    fn late(&mut self, state: &State, around: Around, late: Late) {
+        let (place, direction, _) = late.key;
+        let step = &state.steps[place];
+        let attempt = match direction {
+            Direction::Do => step.attempt,
+            Direction::Undo => step.undo_attempt,
+        };
+        if key_of(state, place, direction) != late.key && attempt == late.attempt {
+            return;
+        }
+        let reply = if late.arrived {
+            success()
+        } else {
+            failure(Left::Nothing)
+        };
+        for reply in [reply, lost()] {
+            let command = Command::Replied {
+                step: step_id(place),
+                direction,
+                attempt: late.attempt,
+                took_ms: 1,
+                reply,
             };
-            assert_eq!(
-                decide(&node.state, void, &context(0)).unwrap_err().code,
-                "approval.void"
-            );
-            if approval.subject == Subject::Plan {
-                // The companion is another one by now.
-                let facts = node
-                    .state
-                    .steps
-                    .iter()
-                    .map(|s| s.facts.clone().map(other_companion))
-                    .collect();
-                self.go(
-                    node,
-                    Command::Approve {
-                        approval: approval.id.clone(),
-                        by: by.clone(),
-                        comment: String::new(),
-                        steps: Vec::new(),
-                        facts,
-                    },
-                );
-            }
-            self.go(
-                node,
-                Command::Reject {
-                    approval: approval.id.clone(),
-                    by: by.clone(),
-                    reason: String::new(),
-                },
-            );
-        }
-        self.go(node, Command::Cancel { by: by.clone() });
-        if node.surprises < self.surprises {
-            let mut next = node.clone();
-            next.surprises += 1;
-            self.go(&next, Command::Rollback { by: by.clone() });
-        }
-        if node.surprises < self.surprises {
-            let mut next = node.clone();
-            next.surprises += 1;
-            let review = Some(Box::new(review_of(&node.state, &self.kinds)));
-            for probes in probes(node) {
-                self.go(
-                    &next,
-                    Command::Resume {
-                        by: by.clone(),
-                        review: review.clone(),
-                        probes,
-                    },
-                );
-            }
-        }
-        for step in node.state.unknown_steps() {
-            if node.surprises == self.surprises {
-                break;
-            }
-            let mut next = node.clone();
-            next.surprises += 1;
-            let happened = node.world.done.get(&step).copied().unwrap_or(false);
-            self.go(
-                &next,
-                Command::Resolve {
-                    step,
-                    happened,
-                    outputs: BTreeMap::new(),
-                    by: by.clone(),
-                    note: String::new(),
-                },
-            );
+            let (events, effects) = decide(state, command.clone(), &context(state.seq)).unwrap();
+            let what = late_means(state, late, &events, &effects);
+            *self.counts.late.entry(what).or_default() += 1;
+            self.go(state, around.clone(), command);
         }
     }
 
-    pub(super) fn answer(&mut self, node: &Node, effect: Effect) {
-        match effect {
-            Effect::Prepare { step, .. } => {
-                let kind = self.kinds[node.state.position(&step).unwrap()];
-                let facts = facts_of(kind).unwrap();
-                for drifted in [false, true] {
-                    let prepared = prepared_of(kind, &step, drifted);
-                    let found = Ok(Box::new(Found {
-                        facts: facts.clone(),
-                        prepared,
-                    }));
-                    self.go(
-                        node,
-                        Command::Prepared {
-                            step: step.clone(),
-                            found,
-                        },
-                    );
-                }
-                let found = Err(Unfit::new("vm.not_found", "There is none"));
-                self.go(node, Command::Prepared { step, found });
-            }
-            Effect::Send {
-                step,
+    fn answer(&mut self, state: &State, around: &Around, flight: Flight) {
+        let step = step_id(flight.place());
+        match flight {
+            Flight::Prepare(place) => self.prepare(state, around, place),
+            Flight::Send {
+                place,
                 direction,
                 attempt,
                 change,
-                ..
             } => {
                 for (arrived, reply) in replies(change) {
-                    let mut next = node.clone();
-                    if change && arrived {
-                        next.world
-                            .done
-                            .insert(step.clone(), direction == Direction::Do);
+                    let mut around = around.clone();
+                    if matches!(reply, Reply::Lost { .. }) {
+                        self.lose(state, &mut around, flight, arrived);
+                    } else if change && arrived {
+                        around.world.set(place, direction);
                     }
-                    self.go(
-                        &next,
-                        Command::Replied {
-                            step: step.clone(),
-                            direction,
-                            attempt,
-                            took_ms: 1,
-                            reply,
-                        },
-                    );
+                    let command = Command::Replied {
+                        step: step.clone(),
+                        direction,
+                        attempt,
+                        took_ms: 1,
+                        reply,
+                    };
+                    self.go(state, around, command);
                 }
             }
-            Effect::Probe {
-                step, direction, ..
-            } => {
-                let done = node.world.done.get(&step).copied().unwrap_or(false);
-                for verdict in verdicts(done) {
-                    self.go(
-                        node,
-                        Command::Probed {
-                            step: step.clone(),
-                            direction,
-                            verdict,
-                        },
-                    );
+            Flight::Wait { until, .. } => {
+                self.go_at(state, around.clone(), Command::Woke { step, until }, until);
+            }
+            Flight::Poll { attempt, .. } => {
+                let mut polls = replies(false);
+                polls.push((false, not_yet()));
+                for (_, reply) in polls {
+                    let command = Command::Replied {
+                        step: step.clone(),
+                        direction: Direction::Do,
+                        attempt,
+                        took_ms: 1,
+                        reply,
+                    };
+                    self.go(state, around.clone(), command);
+                }
+            }
+            Flight::Probe { place, direction } => {
+                for verdict in verdicts(around.world.done(place)) {
+                    let command = Command::Probed {
+                        step: step.clone(),
+                        direction,
+                        verdict,
+                    };
+                    self.go(state, around.clone(), command);
                 }
             }
         }
     }
-}
 
-/// Whether what is in flight arrives although nobody hears the answer.
-fn arrivals(in_flight: &[Effect]) -> Vec<bool> {
-    if in_flight.iter().any(Effect::needs_commit) {
-        vec![false, true]
-    } else {
-        vec![false]
+    /// What a look at a step right before it is sent may come to.
+    fn prepare(&mut self, state: &State, around: &Around, place: usize) {
+        let (kind, step) = (self.kinds[place], step_id(place));
+        let facts = facts_of(kind).unwrap();
+        let there = if around.world.done(place) { AFTER } else { 2 };
+        let found = |before, facts| Command::Prepared {
+            step: step.clone(),
+            found: Ok(Box::new(Found {
+                facts,
+                prepared: prepared_from(kind, &step, before),
+            })),
+        };
+        self.go(state, around.clone(), found(there, facts.clone()));
+        // Somebody else changed the value, or the companion.
+        self.go(state, around.clone(), found(3, facts.clone()));
+        let other = other_companion(facts.clone());
+        self.go(state, around.clone(), found(there, other));
+        // An approval that was given was not used in time.
+        self.go_at(state, around.clone(), found(there, facts), DAY);
+        let unfit = Command::Prepared {
+            step: step.clone(),
+            found: Err(Unfit::new("vm.not_found", "There is none")),
+        };
+        self.go(state, around.clone(), unfit);
+        // The store refused the intent: another workflow holds the object.
+        self.go(state, around.clone(), Command::Held { step });
     }
 }
 
-fn probes(node: &Node) -> Vec<BTreeMap<StepId, Verdict>> {
-    let unknown = node.state.unknown_steps();
-    match unknown.first() {
-        None => vec![BTreeMap::new()],
-        Some(step) => {
-            let done = node.world.done.get(step).copied().unwrap_or(false);
-            verdicts(done)
-                .into_iter()
-                .map(|v| BTreeMap::from([(step.clone(), v)]))
-                .collect()
+/// What a late answer came to. It settles a step of which nobody knows, where nothing runs;
+/// everything else is recorded, and nothing is done.
+fn late_means(state: &State, late: Late, events: &[Event], effects: &[Effect]) -> &'static str {
+    let (place, direction, _) = late.key;
+    let step: &Step = &state.steps[place];
+    assert!(
+        effects.is_empty(),
+        "a late answer does something: {effects:?}"
+    );
+    // A success that is to be looked into settles nothing by itself.
+    let call = state.call_of(&step_id(place)).unwrap();
+    let looked_into = call.verify.is_some() || call.expect.is_some();
+    let known = |outcome: &Outcome| match outcome {
+        Outcome::Succeeded { .. } => !looked_into,
+        Outcome::Failed { .. } => true,
+        Outcome::Unknown { .. } => false,
+    };
+    let settles = direction == Direction::Do
+        && step.status == StepStatus::Unknown
+        && step.attempt == late.attempt
+        && key_of(state, place, direction) == late.key
+        && !state.status().is_busy()
+        && state.approval().is_none();
+    match events {
+        [Event::Outcome { outcome, .. }] => {
+            assert!(settles && known(outcome), "a late answer settles {step:#?}");
+            "settles"
         }
+        [
+            Event::LateReply {
+                contradicts,
+                outcome,
+                ..
+            },
+        ] => {
+            assert!(!settles || !known(outcome), "it settles nothing: {step:#?}");
+            let said = matches!(outcome, Outcome::Succeeded { .. });
+            let against = match (direction, step.status) {
+                (Direction::Do, StepStatus::Failed)
+                | (Direction::Undo, StepStatus::RollbackFailed) => said,
+                (Direction::Do, StepStatus::Succeeded) => matches!(outcome, Outcome::Failed { .. }),
+                _ => false,
+            };
+            assert_eq!(*contradicts, against, "{outcome:?} of {step:#?}");
+            if against {
+                "contradicts"
+            } else {
+                "is recorded"
+            }
+        }
+        other => panic!("a late answer leads to {other:?}"),
+    }
+}
+
+fn success() -> Reply {
+    Reply::Success {
+        body: json!({"vm": {"on": true}, "changed": true}),
+        sha256: "0".repeat(64),
+        size: 2,
+    }
+}
+
+/// The answer of a read whose condition does not hold.
+fn not_yet() -> Reply {
+    Reply::Success {
+        body: json!({"vm": {"on": false}}),
+        sha256: "0".repeat(64),
+        size: 2,
+    }
+}
+
+fn failure(left: Left) -> Reply {
+    Reply::Failure {
+        code: "vsphere.fault".to_owned(),
+        error: "It failed".to_owned(),
+        left,
+    }
+}
+
+fn lost() -> Reply {
+    Reply::Lost {
+        why: "nobody answered".to_owned(),
     }
 }
 
 /// Every answer, with whether the call took effect.
 fn replies(change: bool) -> Vec<(bool, Reply)> {
-    let success = Reply::Success {
-        body: json!({"vm": {"on": true}, "changed": true}),
-        sha256: "0".repeat(64),
-        size: 2,
-    };
-    let failure = |left| Reply::Failure {
-        code: "vsphere.fault".to_owned(),
-        error: "It failed".to_owned(),
-        left,
-    };
-    let lost = Reply::Lost {
-        why: "nobody answered".to_owned(),
-    };
     let mut replies = vec![
-        (true, success),
+        (true, success()),
         (false, failure(Left::Nothing)),
-        (false, lost.clone()),
+        (false, lost()),
     ];
     if change {
         replies.extend([
-            (true, lost),
+            (true, lost()),
             (true, failure(Left::Something)),
             (true, failure(Left::NotSaid)),
             (false, failure(Left::NotSaid)),
         ]);
     }
     replies
+}
+
+/// What probes of these steps may show, each of them the truth or nothing.
+pub(super) fn every_verdict(done: &[bool]) -> Vec<Vec<Verdict>> {
+    let mut all = vec![Vec::new()];
+    for done in done {
+        let longer = |before: &Vec<Verdict>| {
+            let before = before.clone();
+            let with = move |verdict| [before.clone(), vec![verdict]].concat();
+            verdicts(*done).into_iter().map(with)
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    all
 }

@@ -1,0 +1,271 @@
+//! What an answer brings with it: an undo, outputs, another try, and what it leaves behind.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use workflow::decide::{ATTEMPTS, Command, Effect, Found};
+use workflow::event::{Direction, Event, Left, Verdict};
+use workflow::model::{Deed, UndoKind};
+use workflow::reply::Reply;
+use workflow::review::residue;
+use workflow::state::{Status, StepStatus};
+
+use crate::flow::{Flow, failure, lost, success};
+use crate::support::{Kind, Spec, definition, facts_of, person, prepared_of, step_id};
+use Kind::{Destroy, Optional, Own, Read, Retry, Write};
+
+fn answer(body: Value) -> Reply {
+    Reply::Success {
+        body,
+        sha256: "0".repeat(64),
+        size: 1,
+    }
+}
+
+fn probed(verdict: Verdict) -> Command {
+    Command::Probed {
+        step: step_id(0),
+        direction: Direction::Do,
+        verdict,
+    }
+}
+
+fn attempt(flow: &Flow) -> Option<u32> {
+    match flow.effects[..] {
+        [Effect::Send { attempt, .. }] => Some(attempt),
+        _ => None,
+    }
+}
+
+/// The undo that an answer offers is used, unless an earlier attempt may have changed something.
+#[test]
+fn p8_an_offered_undo_takes_the_place_of_the_prepared_one() {
+    let offers = || {
+        answer(json!({"undo_kind": "exact",
+        "undo": {"action": "undo", "moref": "s0", "cpu": 7}}))
+    };
+    let undoes = |flow: Flow| {
+        let flow = flow.to(Command::Rollback { by: person() }).yes();
+        match &flow.effects[..] {
+            [Effect::Send { call, .. }] => call.arguments["cpu"].clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let sent = || Flow::of(&[Write]).run().yes().prepared(0);
+    assert_eq!(undoes(sent().replied(0, Direction::Do, offers())), 7);
+    assert_eq!(undoes(sent().replied(0, Direction::Do, success())), 2);
+    let again = sent().replied(0, Direction::Do, lost());
+    let again = again.to(probed(Verdict::NotInEffect));
+    assert_eq!(attempt(&again), Some(2));
+    assert_eq!(undoes(again.replied(0, Direction::Do, offers())), 2);
+}
+
+/// What changed nothing is not undone.
+#[test]
+fn p8_what_says_that_it_changed_nothing_is_not_undone() {
+    for (body, undone) in [
+        (json!({"changed": false}), 0),
+        (json!({"changed": true}), 1),
+    ] {
+        let flow = Flow::of(&[Write]).run().yes().prepared(0);
+        let flow = flow.replied(0, Direction::Do, answer(body));
+        assert_eq!(flow.status(), Status::Completed);
+        assert_eq!(flow.state.undo_order().len(), undone);
+    }
+}
+
+/// What gets lost is sent so often: a read at once, a change once it is seen not to be in effect,
+/// and never what may be done only once.
+#[test]
+fn p18_what_gets_lost_is_sent_so_often() {
+    let mut read = Flow::of(&[Read]).run().prepared(0);
+    let mut change = Flow::of(&[Write]).run().yes().prepared(0);
+    for count in 1..=ATTEMPTS {
+        assert_eq!(
+            (attempt(&read), attempt(&change)),
+            (Some(count), Some(count))
+        );
+        read = read.to(Command::Replied {
+            step: step_id(0),
+            direction: Direction::Do,
+            attempt: count,
+            took_ms: 1,
+            reply: lost(),
+        });
+        change = change.replied(0, Direction::Do, lost());
+        change = change.to(probed(Verdict::NotInEffect));
+    }
+    assert_eq!((read.status(), attempt(&read)), (Status::Failed, None));
+    assert_eq!((change.status(), attempt(&change)), (Status::Paused, None));
+    let once = Flow::of(&[Destroy])
+        .run()
+        .yes()
+        .prepared(0)
+        .yes()
+        .prepared(0);
+    let once = once.replied(0, Direction::Do, lost());
+    let once = once.to(probed(Verdict::NotInEffect));
+    assert_eq!((once.status(), attempt(&once)), (Status::Paused, None));
+    // A look that nobody waits for, at a step that is in flight, changes nothing.
+    let flight = Flow::of(&[Write]).run().yes().prepared(0);
+    assert!(flight.to(probed(Verdict::NotInEffect)).events.is_empty());
+    let settled = Flow::of(&[Write, Write]).run().yes().prepared(0);
+    let settled = settled.replied(0, Direction::Do, success());
+    assert!(settled.to(probed(Verdict::NotInEffect)).events.is_empty());
+}
+
+/// An answer of another attempt is recorded, and flagged where it contradicts.
+#[test]
+fn p18_an_answer_of_another_attempt_settles_nothing() {
+    let late = |flow: Flow, attempt, reply| {
+        flow.to(Command::Replied {
+            step: step_id(0),
+            direction: Direction::Do,
+            attempt,
+            took_ms: 1,
+            reply,
+        })
+    };
+    let flow = Flow::of(&[Write]).run().yes().prepared(0);
+    let flow = late(flow, 9, success());
+    assert_eq!(flow.kinds_of_events(), ["late_reply"]);
+    assert_eq!(flow.state.steps[0].in_flight, Some(Direction::Do));
+    let failed = || {
+        let flow = Flow::of(&[Write]).run().yes().prepared(0);
+        flow.replied(0, Direction::Do, failure(Left::Nothing))
+    };
+    let done = || {
+        let flow = Flow::of(&[Write]).run().yes().prepared(0);
+        flow.replied(0, Direction::Do, success())
+    };
+    for (flow, reply, against) in [
+        (failed(), success(), true),
+        (failed(), failure(Left::Something), false),
+        (done(), success(), false),
+        (done(), failure(Left::Nothing), true),
+        (done(), failure(Left::NotSaid), false),
+    ] {
+        let flow = late(flow, 1, reply.clone());
+        let [Event::LateReply { contradicts, .. }] = flow.events[..] else {
+            panic!("{:?}", flow.events);
+        };
+        assert_eq!(contradicts, against, "{reply:?}");
+    }
+    // Of a read nothing is kept.
+    let read = Flow::of(&[Read]).run().prepared(0);
+    let read = late(read, 1, success());
+    assert!(late(read, 1, failure(Left::Nothing)).events.is_empty());
+}
+
+/// Each reason not to try again is enough.
+#[test]
+fn p18_each_reason_not_to_try_again_is_enough() {
+    let with = |when: Option<&str>, expect: Option<&str>| {
+        let mut written = definition(&Spec::of(&[Retry]));
+        written.steps[0].when = when.map(str::to_owned);
+        if let Deed::Call(call) = &mut written.steps[0].deed {
+            call.expect = expect.map(str::to_owned);
+        }
+        Flow::written(&[Retry], written).run().yes()
+    };
+    let condition = with(Some("params.nothing > 1"), None);
+    assert_eq!(condition.status(), Status::Failed);
+    let found = Found {
+        facts: facts_of(Retry).unwrap(),
+        prepared: prepared_of(Retry, &step_id(0), false),
+    };
+    let sent = with(None, Some("!outputs.on")).to(Command::Prepared {
+        step: step_id(0),
+        found: Ok(Box::new(found)),
+    });
+    // It says that it did it, and what it was to bring about is not so: that is undone.
+    let claimed = sent.replied(0, Direction::Do, success());
+    assert_eq!(claimed.status(), Status::RollingBack);
+    assert_eq!(claimed.state.steps[0].retries, 0);
+    // Another member of its group failed.
+    let kinds = [Write, Retry];
+    let spec = Spec::of(&kinds).group(0, 2, 2, None);
+    let flow = Flow::written(&kinds, definition(&spec)).run().yes();
+    let flow = flow.prepared(0).prepared(1);
+    let flow = flow.replied(0, Direction::Do, failure(Left::Nothing));
+    assert_eq!(flow.status(), Status::Running);
+    let flow = flow.replied(1, Direction::Do, failure(Left::Nothing));
+    assert_eq!(
+        (flow.status(), flow.state.steps[1].retries),
+        (Status::Failed, 0)
+    );
+}
+
+/// What stays behind is said, with why, and what does not is not.
+#[test]
+fn p10_what_stays_behind_is_said_with_why() {
+    let back = |flow: Flow| flow.to(Command::Rollback { by: person() }).yes();
+    let of = |flow: &Flow| -> BTreeMap<String, String> {
+        let entries = residue(&flow.state);
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        let line = |entry: &Value| {
+            (
+                text(entry, "step"),
+                text(entry, "stays") + " | " + &text(entry, "why"),
+            )
+        };
+        entries.iter().map(line).collect()
+    };
+    let own = Flow::of(&[Own]).run().yes().prepared(0);
+    let own = back(own.replied(0, Direction::Do, success()));
+    let own = own.replied(0, Direction::Undo, success());
+    assert!(of(&own)["s0"].contains("if the companion is right"));
+    for (kind, note, words) in [
+        (
+            UndoKind::Lossy,
+            "the disk is gone",
+            Some("the disk is gone | its undo is lossy"),
+        ),
+        (UndoKind::Lossy, "", None),
+        (UndoKind::Exact, "the disk is gone", None),
+    ] {
+        let mut prepared = prepared_of(Write, &step_id(0), false);
+        let undo = prepared.undo.as_mut().unwrap();
+        (undo.kind, undo.note) = (kind, note.to_owned());
+        let flow = Flow::of(&[Write]).run().yes().to(Command::Prepared {
+            step: step_id(0),
+            found: Ok(Box::new(Found {
+                facts: facts_of(Write).unwrap(),
+                prepared,
+            })),
+        });
+        let flow = back(flow.replied(0, Direction::Do, success()));
+        let flow = flow
+            .replied(0, Direction::Undo, success())
+            .to(Command::Probed {
+                step: step_id(0),
+                direction: Direction::Undo,
+                verdict: Verdict::NotInEffect,
+            });
+        assert_eq!(flow.state.steps[0].status, StepStatus::RolledBack);
+        assert_eq!(
+            of(&flow).get("s0").map(String::as_str),
+            words,
+            "{kind:?} {note}"
+        );
+    }
+    // A failure that was gone on after, and one that left nothing.
+    for (left, said) in [(Left::Something, true), (Left::Nothing, false)] {
+        let flow = Flow::of(&[Optional, Read]).run().yes().prepared(0);
+        let flow = flow.replied(0, Direction::Do, failure(left));
+        assert!(of(&flow).is_empty(), "it is not over");
+        let flow = flow.prepared(1).replied(1, Direction::Do, success());
+        assert_eq!(flow.status(), Status::Completed);
+        assert_eq!(of(&flow).contains_key("s0"), said, "{left:?}");
+    }
+    // What was done and not undone, once it is over; what changed nothing is not.
+    for (changed, said) in [(true, true), (false, false)] {
+        let flow = Flow::of(&[Write, Destroy]).run().yes().prepared(0);
+        let flow = flow.replied(0, Direction::Do, answer(json!({"changed": changed})));
+        let flow = flow.prepared(1).to(Command::Cancel { by: person() });
+        assert_eq!(flow.status(), Status::Cancelled);
+        assert_eq!(of(&flow).contains_key("s0"), said);
+    }
+    let done = Flow::of(&[Write]).run().yes().prepared(0);
+    assert!(of(&done.replied(0, Direction::Do, success())).is_empty());
+}
