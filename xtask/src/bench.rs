@@ -3,12 +3,15 @@
 //! travels.
 
 mod companion;
+mod engine;
+mod programs;
 mod report;
 mod startup;
 mod step;
 
 use std::env;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -16,6 +19,7 @@ use anyhow::{Context, Result};
 pub(crate) use companion::run as companion;
 
 use crate::shell;
+use programs::Programs;
 use report::Report;
 
 /// Arguments of `cargo xtask bench`.
@@ -27,6 +31,12 @@ pub(crate) struct Args {
     /// Put the tables into docs/benchmarks.md.
     #[arg(long)]
     write: bool,
+    /// Measure less of everything: `engine` in about a minute, to see what a change did.
+    #[arg(long, conflicts_with = "write")]
+    quick: bool,
+    /// Measure the programs in this directory instead of building them.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +45,8 @@ enum Which {
     Startup,
     /// What `pilot` adds to a step.
     Step,
+    /// Many workflows, long ones, and many that are stored.
+    Engine,
     /// Everything.
     All,
 }
@@ -45,11 +57,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return optimised();
     }
     let mut report = Report::default();
+    let programs = Programs {
+        dir: args.programs.clone(),
+    };
     if matches!(args.which, Which::Startup | Which::All) {
-        startup::measure(&mut report)?;
+        startup::measure(&programs, &mut report)?;
     }
     if matches!(args.which, Which::Step | Which::All) {
-        step::measure(&mut report)?;
+        step::measure(&programs, &mut report)?;
+    }
+    if matches!(args.which, Which::Engine | Which::All) {
+        engine::measure(&programs, args.quick, &mut report)?;
     }
     report.finish(args.write)
 }

@@ -8,10 +8,12 @@
 
 mod auditor;
 mod operator;
+pub(crate) mod relay;
 mod scenario;
 mod stage;
 mod steps;
 mod tell;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     tell.title("Pilothouse: an agent at the wheel, a person on the bridge");
     tell.line(
         "The real programs, a real MCP client, and a simulated vCenter that speaks the real API. \
-         One workflow runs to its end; another one is refused half-way, and undone.",
+         One workflow runs to its end; another one is refused half-way, and undone. Then the trouble: \
+         nobody decides, a program is killed in the worst moment, and two want the same.",
     );
 
     tell.part("Getting ready");
@@ -116,10 +119,13 @@ fn build(tell: &mut Tell) -> Result<PathBuf> {
 
 async fn play(programs: &Programs, keep: bool, stage: &mut Stage, tell: &mut Tell) -> Result<()> {
     stage.set(programs, keep, tell).await?;
-    let cast = stage.cast()?;
+    let cast = stage.cast(programs)?;
     let machines = scenario::look_around(&cast, tell).await?;
     scenario::completes(&cast, &machines, tell).await?;
     scenario::is_undone(&cast, &machines, tell).await?;
+    trouble::nobody_decides(&cast, &machines, tell).await?;
+    trouble::killed(&cast, &machines, tell).await?;
+    trouble::two_at_once(&cast, &machines, tell).await?;
     scenario::look_back(&cast, tell).await?;
     Ok(())
 }

@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod demo;
 mod mcp;
 mod shell;
@@ -42,11 +43,16 @@ enum Task {
     Tidy(tidy::Args),
     /// Measure, against the floor of the same machine in the same run.
     Bench(bench::Args),
+    /// End the programs at the worst moments, and judge what is left.
+    Chaos(chaos::Args),
     /// Get the vCenter simulator, and run one if asked.
     Sim(sim::Args),
     /// A companion that does nothing, for `bench`.
     #[command(hide = true)]
     Companion,
+    /// A companion that is another one, and can hold its answers back, for `demo`.
+    #[command(hide = true)]
+    Relay(demo::relay::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,8 +61,10 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Companion => bench::companion(),
+        Task::Relay(args) => demo::relay::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

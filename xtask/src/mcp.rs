@@ -11,6 +11,7 @@ use rmcp::model::{CallToolRequestParams, Tool};
 use rmcp::service::RunningService;
 use rmcp::transport::TokioChildProcess;
 use rmcp::{RoleClient, ServiceExt};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -22,6 +23,7 @@ const CALL: Duration = Duration::from_secs(120);
 /// One server that this process started, and the connection to it.
 pub(crate) struct Client {
     service: RunningService<RoleClient, ()>,
+    process: u32,
     /// A text that no answer may hold, and how many did.
     canary: Option<String>,
     heard: Cell<usize>,
@@ -77,12 +79,14 @@ impl Client {
             .stderr(log)
             .spawn()
             .with_context(|| format!("could not start {}", program.display()))?;
+        let process = child.id().context("a server ended at once")?;
         let service = ()
             .serve(child)
             .await
             .with_context(|| format!("{} did not begin to speak MCP", program.display()))?;
         Ok(Self {
             service,
+            process,
             canary: None,
             heard: Cell::new(0),
         })
@@ -97,6 +101,21 @@ impl Client {
     /// How many answers held it.
     pub(crate) fn heard(&self) -> usize {
         self.heard.get()
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Whether the connection is over, whoever ended it.
+    pub(crate) fn gone(&self) -> bool {
+        self.service.peer().is_transport_closed()
+    }
+
+    /// Hangs up in the midst of whatever goes on.
+    pub(crate) fn hang_up(&self) {
+        self.service.cancellation_token().cancel();
     }
 
     /// The tools it offers.
@@ -144,6 +163,18 @@ impl Client {
             bail!("`{tool}` refused: {}", answer.value);
         }
         Ok(answer.value)
+    }
+
+    /// Kills it, and it alone, as `kill -9` does, and waits until it has gone.
+    pub(crate) async fn kill(self) -> Result<()> {
+        let pid = i32::try_from(self.process).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process has no number")?, Signal::KILL)
+            .context("could not kill a server")?;
+        // Its transport ends with it, and is waited for as in `stop`; how it ended is known.
+        let _ = tokio::time::timeout(STOP, self.service.waiting())
+            .await
+            .context("a server outlived its kill")?;
+        Ok(())
     }
 
     /// Ends its input and waits until it has gone.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{shell, sim};
+use crate::{chaos, shell, sim};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -51,6 +51,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .tempdir()
         .context("could not make a directory for temporary files")?;
     shell::run_to_its_end(cargo_test(&selected).env("TMPDIR", scratch.path()))?;
+    if args.arguments.is_empty() {
+        chaos::suite()?;
+    }
     println!("All tests passed ({} s).", begun.elapsed().as_secs());
     Ok(())
 }

@@ -7,6 +7,7 @@ mod codes;
 mod edges;
 mod graph;
 mod links;
+mod points;
 mod repo;
 mod requirements;
 mod rooms;
@@ -41,6 +42,7 @@ type Check = fn(&Repo, &mut Findings) -> Result<()>;
 const CHECKS: &[(&str, Check)] = &[
     ("rooms depend downwards only", edges::check),
     ("no network client below `pilot`", graph::check),
+    ("where a test build may end", points::check),
     ("each room says what it is for", rooms::check),
     ("sources", source::check),
     ("requirements and their proofs", requirements::check),

@@ -3,15 +3,15 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use super::programs::Programs;
 use super::report::{Report, Row, median, ms};
-use crate::shell;
 
 /// How often it is started.
 const STARTS: usize = 50;
@@ -25,16 +25,17 @@ const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialize
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{}}"#;
 
 /// One start.
-struct Start {
-    time: Duration,
+pub(super) struct Start {
+    /// Until the list of tools was there.
+    pub(super) time: Duration,
     memory_kb: u64,
     children: usize,
 }
 
-pub(super) fn measure(report: &mut Report) -> Result<()> {
-    let pilot = release("pilot", "pilot")?;
+pub(super) fn measure(programs: &Programs, report: &mut Report) -> Result<()> {
+    let pilot = programs.pilot()?;
     // The companion lies beside it, ready to be started too early.
-    release("control", "vmware-control")?;
+    programs.control()?;
     let home = home()?;
 
     let first = start(&pilot, home.path())?;
@@ -96,13 +97,6 @@ fn kb(kilobytes: u64) -> f64 {
     kilobytes as f64 / 1024.0
 }
 
-/// Builds a program as it is released, by itself: in a build of several
-/// packages one can switch on features of crates that another shares.
-pub(super) fn release(package: &str, program: &str) -> Result<PathBuf> {
-    shell::run(shell::cargo().args(["build", "--release", "--quiet", "-p", package]))?;
-    Ok(shell::target_dir().join("release").join(program))
-}
-
 /// A home for programs, which is refused if others can read it.
 pub(super) fn home() -> Result<TempDir> {
     tempfile::Builder::new()
@@ -112,7 +106,8 @@ pub(super) fn home() -> Result<TempDir> {
         .context("could not make a temporary home")
 }
 
-fn start(pilot: &Path, home: &Path) -> Result<Start> {
+/// Starts `pilot` on a home, hears the list of its tools, and ends it.
+pub(super) fn start(pilot: &Path, home: &Path) -> Result<Start> {
     let begun = Instant::now();
     let mut child = Command::new(pilot)
         .arg("mcp")
@@ -155,8 +150,19 @@ fn speak(child: &mut Child) -> Result<()> {
 
 /// Memory and number of children of a process.
 fn look(pid: u32) -> Result<(u64, usize)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let memory = status
+    let memory = resident_kb(pid)?;
+    let parent = format!("PPid:\t{pid}");
+    let children = fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
+        .filter(|status| status.lines().any(|line| line == parent))
+        .count();
+    Ok((memory, children))
+}
+
+/// How much memory a process holds, in kB as the kernel counts.
+pub(super) fn resident_kb(pid: u32) -> Result<u64> {
+    fs::read_to_string(format!("/proc/{pid}/status"))?
         .lines()
         .find_map(|line| {
             line.strip_prefix("VmRSS:")?
@@ -166,12 +172,5 @@ fn look(pid: u32) -> Result<(u64, usize)> {
                 .parse()
                 .ok()
         })
-        .context("the kernel does not say how much memory it holds")?;
-    let parent = format!("PPid:\t{pid}");
-    let children = fs::read_dir("/proc")?
-        .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
-        .filter(|status| status.lines().any(|line| line == parent))
-        .count();
-    Ok((memory, children))
+        .context("the kernel does not say how much memory it holds")
 }

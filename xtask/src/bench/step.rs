@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::programs::Programs;
 use super::report::{Report, Row, median, ms};
-use super::startup::{home, release};
+use super::startup::home;
 use crate::mcp::Client;
 
 /// Steps of the measured workflow.
@@ -18,12 +19,12 @@ const STEPS: usize = 100;
 /// How often all of it is measured; the middle one counts.
 const ROUNDS: usize = 5;
 /// A step may cost this many times the floor, or …
-const TIMES: f64 = 1.5;
+const TIMES: f64 = 1.2;
 /// … this much more than the floor.
-const ABOVE: Duration = Duration::from_millis(1);
+const ABOVE: Duration = Duration::from_micros(300);
 
-pub(super) fn measure(report: &mut Report) -> Result<()> {
-    let pilot = release("pilot", "pilot")?;
+pub(super) fn measure(programs: &Programs, report: &mut Report) -> Result<()> {
+    let pilot = programs.pilot()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -41,8 +42,8 @@ async fn drive(pilot: &Path, report: &mut Report) -> Result<()> {
     // The first workflow starts the companion; it is not measured.
     workflow(&client, "look", 1).await?;
 
-    let (mut commits, mut trips, mut reads, mut writes) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut commits, mut trips) = (Vec::new(), Vec::new());
+    let (mut reads, mut writes, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         commits.push(bare_commits(
             &home.path().join(format!("floor-{round}.db")),
@@ -50,6 +51,7 @@ async fn drive(pilot: &Path, report: &mut Report) -> Result<()> {
         trips.push(bare_trips(&idle, &log).await?);
         reads.push(workflow(&client, "look", STEPS).await?);
         writes.push(workflow(&client, "touch", STEPS).await?);
+        prepared.push(workflow(&client, "prepared", STEPS).await?);
     }
     client.stop().await?;
 
@@ -62,10 +64,21 @@ async fn drive(pilot: &Path, report: &mut Report) -> Result<()> {
             "",
         ),
         Row::new("one bare round trip to an idle companion", ms(trip), ""),
-        Row::new("the floor: both", ms(floor), ""),
+        Row::new(
+            "the floor: both",
+            ms(floor),
+            format!(
+                "with a preview, which is another trip: {}",
+                ms(floor + trip)
+            ),
+        ),
     ];
     let mut promises = Vec::new();
-    for (what, times) in [("a read", reads), ("a change", writes)] {
+    for (what, times, floor) in [
+        ("a read", reads, floor),
+        ("a change", writes, floor),
+        ("a change with a preview", prepared, floor + trip),
+    ] {
         let time = median(times);
         let ratio = time.as_secs_f64() / floor.as_secs_f64();
         let above = time.saturating_sub(floor);
@@ -119,7 +132,13 @@ async fn bare_trips(idle: &Path, log: &Path) -> Result<Duration> {
 /// The time of one step of a workflow that runs to its end.
 async fn workflow(client: &Client, tool: &str, steps: usize) -> Result<Duration> {
     let steps: Vec<Value> = (0..steps)
-        .map(|n| json!({"id": format!("s{n}"), "name": format!("Step {n}"), "skill": "idle", "tool": tool, "params": {"n": n}}))
+        .map(|n| {
+            let mut params = json!({"n": n});
+            if tool == "prepared" {
+                params["action"] = "turn".into();
+            }
+            json!({"id": format!("s{n}"), "name": format!("Step {n}"), "skill": "idle", "tool": tool, "params": params})
+        })
         .collect();
     let count = u32::try_from(steps.len())?;
     let made = client

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use super::operator::text;
@@ -100,6 +101,49 @@ pub(super) fn completed(rows: &[Value]) -> Vec<&str> {
         .filter(|event| event["outcome"]["changed"] == true)
         .map(|event| text(event, "step"))
         .collect()
+}
+
+/// How often the vCenter was asked to begin that task on a machine, in its own record.
+pub(super) fn tasks(cast: &Cast<'_>, call: &str, machine: &Machine) -> Result<usize> {
+    let asked = cast.asked()?;
+    let (call, machine) = (format!("<{call} "), format!(">{}</_this>", machine.moref));
+    Ok(asked
+        .split("<soapenv:Body>")
+        .filter(|body| body.starts_with(&call))
+        .filter(|body| {
+            body.split_once("</_this>")
+                .is_some_and(|(this, _)| format!("{this}</_this>").ends_with(&machine))
+        })
+        .count())
+}
+
+/// The kind of the last event of a workflow and the step that it is about, read from the file
+/// past `pilot`.
+pub(super) fn last_event(cast: &Cast<'_>, workflow: &str) -> Result<(String, String)> {
+    let (kind, body): (String, String) = journal(cast)?.query_row(
+        "SELECT kind, body FROM event WHERE workflow = ?1 ORDER BY seq DESC LIMIT 1",
+        [workflow],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let body: Value = serde_json::from_str(&body)?;
+    Ok((kind, text(&body, "step").to_owned()))
+}
+
+/// The process that owns a workflow, read from the file past `pilot`.
+pub(super) fn owner(cast: &Cast<'_>, workflow: &str) -> Result<Option<u32>> {
+    let process: Option<String> = journal(cast)?.query_row(
+        "SELECT max(process) FROM owner WHERE workflow = ?1",
+        [workflow],
+        |row| row.get(0),
+    )?;
+    let number = process.and_then(|process| process.split('-').next()?.parse().ok());
+    Ok(number)
+}
+
+fn journal(cast: &Cast<'_>) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(cast.home.join("pilot.db"), flags)
+        .context("could not read the journal")
 }
 
 /// The files below a directory that contain a text.

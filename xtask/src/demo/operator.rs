@@ -74,16 +74,18 @@ pub(super) async fn run_to_rest(
             "awaiting_approval" => {
                 let approval = run.answer["approval"].clone();
                 read(&approval, show, &mut run, tell);
-                let decision = json!({
-                    "workflow_id": workflow, "approval_id": approval["id"], "approver": NAME,
-                });
-                cast.agent.ask("approve", decision).await?
+                cast.agent.ask("approve", yes(workflow, &approval)).await?
             }
             "running" => cast.agent.ask("run_workflow", go.clone()).await?,
             _ => return Ok(run),
         };
     }
     bail!("the workflow asked for more than {MOST} approvals")
+}
+
+/// The decision that an approval of a workflow is given.
+pub(super) fn yes(workflow: &str, approval: &Value) -> Value {
+    json!({"workflow_id": workflow, "approval_id": approval["id"], "approver": NAME})
 }
 
 /// Takes the results that an answer brought, and tells what they say.

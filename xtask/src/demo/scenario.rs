@@ -13,6 +13,8 @@ use super::tell::Tell;
 pub(super) struct Machine {
     pub(super) name: String,
     pub(super) uuid: String,
+    /// How the vCenter itself refers to it.
+    pub(super) moref: String,
 }
 
 /// The agent looks around: reads run by themselves.
@@ -51,9 +53,11 @@ pub(super) async fn look_around(cast: &Cast<'_>, tell: &mut Tell) -> Result<Vec<
         machines.push(Machine {
             name: text(vm, "name").to_owned(),
             uuid: text(vm, "instance_uuid").to_owned(),
+            moref: text(vm, "moref").to_owned(),
         });
     }
-    if machines.len() < 2 || machines.iter().any(|machine| machine.uuid.is_empty()) {
+    let known = |machine: &Machine| !machine.uuid.is_empty() && !machine.moref.is_empty();
+    if machines.len() < 2 || !machines.iter().all(known) {
         bail!("the simulator should have two machines: {}", run.answer);
     }
     tell.pause();
@@ -362,7 +366,7 @@ pub(super) async fn look_back(cast: &Cast<'_>, tell: &mut Tell) -> Result<()> {
             found.len()
         ),
     );
-    let heard = cast.agent.heard() + cast.auditor.heard();
+    let heard = cast.heard();
     tell.check(
         heard == 0,
         format_args!("answers that hold the password: {heard}"),

@@ -1,9 +1,10 @@
 //! Everything that must be there, and must be gone afterwards.
 
+use std::cell::Cell;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -24,13 +25,17 @@ const USER: &str = "operator";
 #[derive(Default)]
 pub(super) struct Stage {
     home: Option<TempDir>,
+    /// What the simulator is asked, as it writes it down itself. Outside of the home.
+    trace: Option<TempDir>,
     simulator: Option<Vcsim>,
     agent: Option<Client>,
     auditor: Option<Client>,
     password: String,
+    heard: Cell<usize>,
 }
 
 /// Who plays, once everything is set up.
+#[derive(Clone, Copy)]
 pub(super) struct Cast<'a> {
     /// The agent's connection: to `pilot`, and to nothing else.
     pub(super) agent: &'a Client,
@@ -39,6 +44,72 @@ pub(super) struct Cast<'a> {
     pub(super) home: &'a Path,
     /// The password that must be found nowhere.
     pub(super) password: &'a str,
+    programs: &'a Programs,
+    /// Where the simulator writes down what it is asked.
+    trace: &'a Path,
+    /// How many answers of those who left held the password.
+    heard: &'a Cell<usize>,
+}
+
+impl Cast<'_> {
+    /// The same cast, with the agent at another `pilot`.
+    pub(super) fn at<'b>(&'b self, agent: &'b Client) -> Cast<'b> {
+        Cast { agent, ..*self }
+    }
+
+    /// Another `pilot` on the same home, as another client starts it.
+    pub(super) async fn another(&self) -> Result<Client> {
+        let environment = [("PILOTHOUSE_HOME", self.home.as_os_str())];
+        let client = Client::start(&self.programs.pilot, &environment, &log(self.home)).await?;
+        Ok(client.listening_for(self.password))
+    }
+
+    /// Ends one in order.
+    pub(super) async fn dismiss(&self, client: Client) -> Result<()> {
+        self.heard.set(self.heard.get() + client.heard());
+        client.stop().await
+    }
+
+    /// Kills one, as `kill -9` does.
+    pub(super) async fn kill(&self, client: Client) -> Result<()> {
+        self.heard.set(self.heard.get() + client.heard());
+        client.kill().await
+    }
+
+    /// How many answers held the password, of all that were heard so far.
+    pub(super) fn heard(&self) -> usize {
+        self.heard.get() + self.agent.heard() + self.auditor.heard()
+    }
+
+    /// Puts the relay between the `pilot`s that are started from now on and their companion, or
+    /// takes it away again. Returns the file by which an answer is held back.
+    pub(super) fn relay(&self, between: bool) -> Result<PathBuf> {
+        let hold = self.trace.join("hold");
+        let direct = companions(&self.programs.control);
+        let configuration = if between {
+            let relay = std::env::current_exe().context("where is this program?")?;
+            let mut relayed = direct;
+            let control = &mut relayed["mcpServers"]["control"];
+            control["command"] = json!(relay);
+            control["args"] = json!(["relay", hold, "--", self.programs.control, "mcp"]);
+            relayed
+        } else {
+            direct
+        };
+        fs::write(self.home.join("companions.json"), configuration.to_string())
+            .context("could not write companions.json")?;
+        Ok(hold)
+    }
+
+    /// What the vCenter has been asked so far, in its own record.
+    pub(super) fn asked(&self) -> Result<String> {
+        let bytes = fs::read(self.trace.join("trace")).context("the simulator wrote no trace")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn log(home: &Path) -> PathBuf {
+    home.join("demo.log")
 }
 
 impl Stage {
@@ -49,13 +120,23 @@ impl Stage {
         keep: bool,
         tell: &mut Tell,
     ) -> Result<()> {
+        let trace = tempfile::Builder::new()
+            .prefix("pilothouse-demo-trace-")
+            .tempdir()
+            .context("could not make a directory for the simulator's record")?;
+        let trace = self.trace.insert(trace).path().join("trace");
+        let flag = trace
+            .to_str()
+            .context("the temporary directory has no name in UTF-8")?
+            .to_owned();
         let program = programs.simulator.clone();
         // In another thread, so that Ctrl-C is noticed meanwhile.
         let start = move || {
+            let flags = ["-trace-file", &flag];
             if keep {
-                Vcsim::start_to_leave(&program, &[])
+                Vcsim::start_to_leave(&program, &flags)
             } else {
-                Vcsim::start(&program, &[])
+                Vcsim::start(&program, &flags)
             }
         };
         let simulator = self
@@ -96,7 +177,7 @@ impl Stage {
             tell.more(line.trim());
         }
 
-        let log = home.join("demo.log");
+        let log = log(home);
         let environment = [("PILOTHOUSE_HOME", home.as_os_str())];
         let agent = Client::start(&programs.pilot, &environment, &log).await?;
         self.agent = Some(agent.listening_for(&self.password));
@@ -110,13 +191,16 @@ impl Stage {
     }
 
     /// Who plays.
-    pub(super) fn cast(&self) -> Result<Cast<'_>> {
-        match (&self.agent, &self.auditor, &self.home) {
-            (Some(agent), Some(auditor), Some(home)) => Ok(Cast {
+    pub(super) fn cast<'a>(&'a self, programs: &'a Programs) -> Result<Cast<'a>> {
+        match (&self.agent, &self.auditor, &self.home, &self.trace) {
+            (Some(agent), Some(auditor), Some(home), Some(trace)) => Ok(Cast {
                 agent,
                 auditor,
                 home: home.path(),
                 password: &self.password,
+                programs,
+                trace: trace.path(),
+                heard: &self.heard,
             }),
             _ => bail!("the stage is not set"),
         }
@@ -140,6 +224,7 @@ impl Stage {
         }
         if keep && let (Some(simulator), Some(home)) = (self.simulator.take(), self.home.take()) {
             let home = home.keep();
+            let trace = self.trace.take().map(TempDir::keep).unwrap_or_default();
             let address = simulator.address();
             let (pid, scratch) = simulator.leave();
             let configuration = json!({"mcpServers": {"pilot": {
@@ -158,9 +243,10 @@ impl Stage {
             ));
             tell.pause();
             tell.paste(&format!(
-                "kill {pid}; rm -r {} {}",
+                "kill {pid}; rm -r {} {} {}",
                 home.display(),
-                scratch.display()
+                scratch.display(),
+                trace.display()
             ));
         }
         ended

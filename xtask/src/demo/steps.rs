@@ -13,7 +13,15 @@ pub(super) async fn create(
     description: &str,
     steps: Vec<Value>,
 ) -> Result<String> {
-    let definition = json!({"name": name, "description": description, "steps": steps});
+    define(
+        cast,
+        json!({"name": name, "description": description, "steps": steps}),
+    )
+    .await
+}
+
+/// Creates a workflow as it is written, and returns its id.
+pub(super) async fn define(cast: &Cast<'_>, definition: Value) -> Result<String> {
     let made = cast.agent.ask("create_workflow", definition).await?;
     Ok(made["workflow_id"]
         .as_str()
