@@ -269,3 +269,86 @@ fn p10_what_stays_behind_is_said_with_why() {
     let done = Flow::of(&[Write]).run().yes().prepared(0);
     assert!(of(&done.replied(0, Direction::Do, success())).is_empty());
 }
+
+/// A read that waits for a condition is made until that holds, within its time.
+#[test]
+fn p4_a_read_that_waits_is_polled() {
+    let flow = Flow::of(&[Kind::Wait]).run().prepared(0);
+    let [
+        Effect::Poll {
+            every_s,
+            deadline,
+            attempt,
+            ..
+        },
+    ] = flow.effects[..]
+    else {
+        panic!("{:?}", flow.effects);
+    };
+    assert_eq!((every_s, deadline, attempt), (1, 10_000, 1));
+}
+
+/// What is sent names the object that was prepared, where that is known.
+#[test]
+fn p6_what_is_sent_names_the_object() {
+    for (kind, known) in [(Write, true), (Own, false)] {
+        let flow = Flow::of(&[kind]).run().yes().prepared(0);
+        let [Effect::Send { target, .. }] = &flow.effects[..] else {
+            panic!("{:?}", flow.effects);
+        };
+        assert_eq!(target.is_some(), known, "{kind:?}");
+    }
+}
+
+/// After a pause the members of a group that were begun are begun anew.
+#[test]
+fn p18_a_group_goes_on_after_a_pause() {
+    let kinds = [Write, Write];
+    let spec = Spec::of(&kinds).group(0, 2, 2, None);
+    let flow = Flow::written(&kinds, definition(&spec)).run().yes();
+    let flow = flow.prepared(0).replied(0, Direction::Do, success());
+    let flow = flow.to(Command::Held { step: step_id(1) });
+    assert_eq!(flow.state.phase.reason(), Some("held"));
+    let flow = flow.to(Command::Resume {
+        by: person(),
+        review: None,
+        probes: BTreeMap::new(),
+    });
+    assert!(
+        matches!(flow.effects[..], [Effect::Prepare { .. }]),
+        "{:?}",
+        flow.effects
+    );
+}
+
+/// The names of tools, and how many outputs there are, end where they are said to.
+#[test]
+fn p14_the_bounds_of_a_step_are_exact() {
+    let defined = |tool: &str, outputs: usize| {
+        let outputs: serde_json::Map<String, Value> = (0..outputs)
+            .map(|i| (format!("o{i}"), json!("/o")))
+            .collect();
+        let raw = json!({"name": "A workflow", "steps": [
+            {"id": "s", "skill": "fake", "tool": tool, "outputs": outputs}]});
+        let bounds = workflow::define::Bounds {
+            approval_timeout_s: 300,
+            max_approval_timeout_s: 3600,
+            execution_expiry_s: 3600,
+            max_parallel: 8,
+        };
+        workflow::define::define(raw.as_object().unwrap(), bounds).is_ok()
+    };
+    let most = guard::limit::OUTPUTS;
+    for (tool, outputs, fits) in [
+        ("t".to_owned(), 0, true),
+        (String::new(), 0, false),
+        ("t".repeat(128), most, true),
+        ("t".repeat(129), 0, false),
+        ("t".repeat(140), 0, false),
+        ("t t".to_owned(), 0, false),
+        ("t".to_owned(), most + 1, false),
+        ("t".to_owned(), most + 3, false),
+    ] {
+        assert_eq!(defined(&tool, outputs), fits, "{} {outputs}", tool.len());
+    }
+}

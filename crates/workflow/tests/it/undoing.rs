@@ -9,7 +9,8 @@ use workflow::state::{Status, StepStatus};
 
 use crate::flow::{Flow, failure, lost, success};
 use crate::support::{
-    AFTER, Kind, facts_of, other_companion, person, prepared_from, prepared_of, step_id,
+    AFTER, Kind, Spec, definition, facts_of, other_companion, person, prepared_from, prepared_of,
+    step_id,
 };
 use Kind::{Destroy, Retry, Shown, Verified, Write};
 
@@ -294,4 +295,53 @@ fn p8_what_is_left_to_undo_is_counted() {
     let mut steps = three.state.steps.iter();
     assert!(steps.next_back().is_some());
     assert_eq!(steps.by_ref().count(), 2, "each of them once");
+}
+
+/// The next undo is not begun by a process that is about to end.
+#[test]
+fn p18_a_rollback_goes_on_in_another_process() {
+    let kinds = [Kind::Own, Kind::Own];
+    let flow = Flow::of(&kinds).run().yes().prepared(0);
+    let flow = flow.replied(0, Direction::Do, success()).prepared(1);
+    let flow = flow.replied(1, Direction::Do, success());
+    let mut flow = flow.to(Command::Rollback { by: person() }).yes();
+    flow.closing = true;
+    let mut flow = flow.replied(1, Direction::Undo, success());
+    assert_eq!(flow.state.steps[1].status, StepStatus::RolledBack);
+    assert!(flow.effects.is_empty(), "{:?}", flow.effects);
+    flow.closing = false;
+    assert!(sends(&flow.to(Command::Adopt)));
+}
+
+/// What could not be told once is looked at again by another owner, and that look counts.
+#[test]
+fn p18_another_owner_looks_again_at_what_could_not_be_told() {
+    let kinds = [Write, Write];
+    let spec = Spec::of(&kinds).group(0, 2, 2, None);
+    let flow = Flow::written(&kinds, definition(&spec)).run().yes();
+    let flow = flow.prepared(0).prepared(1);
+    let flow = flow.replied(0, Direction::Do, lost());
+    let unclear = Verdict::Unclear { why: String::new() };
+    let flow = flow.to(probed(Direction::Do, unclear));
+    assert!(flow.state.steps[0].is_stuck());
+    let flow = flow.to(Command::Adopt);
+    assert_eq!(flow.effects.len(), 2, "both are looked at");
+    let flow = flow.to(probed(Direction::Do, Verdict::InEffect));
+    assert_eq!(flow.state.steps[0].status, StepStatus::Succeeded);
+}
+
+/// The answer of a read that nobody waits for any more changes nothing.
+#[test]
+fn p4_the_answer_of_a_read_comes_too_late() {
+    let flow = Flow::of(&[Kind::Read]).run().prepared(0);
+    let flow = flow.to(Command::Cancel { by: person() });
+    assert_eq!(flow.status(), Status::Cancelled);
+    let late = Command::Replied {
+        step: step_id(0),
+        direction: Direction::Do,
+        attempt: 1,
+        took_ms: 1,
+        reply: success(),
+    };
+    assert!(flow.to(late).events.is_empty());
 }
