@@ -183,6 +183,25 @@ impl Live {
         Ok(())
     }
 
+    /// Makes what is not durable yet durable, if that event still is not. Where it is, what came
+    /// after it has not waited for long.
+    async fn flush_since<P: Ports>(
+        self: &Arc<Self>,
+        engine: &Engine<P>,
+        first: Option<u64>,
+    ) -> Result<(), Refusal> {
+        {
+            let mut core = self.core.lock().await;
+            let now = core.unsaved.first().map(|recorded| recorded.seq);
+            if now > first {
+                core.lingering = false;
+                self.linger(engine, &mut core);
+                return Ok(());
+            }
+        }
+        self.flush(engine).await
+    }
+
     /// Makes what is not durable yet durable.
     pub(crate) async fn flush<P: Ports>(
         self: &Arc<Self>,
@@ -417,9 +436,10 @@ impl Live {
             return;
         }
         let (live, engine) = (Arc::clone(self), engine.clone());
+        let first = core.unsaved.first().map(|recorded| recorded.seq);
         tokio::spawn(async move {
             tokio::time::sleep(engine.inner.settings.linger).await;
-            if let Err(refusal) = live.flush(&engine).await {
+            if let Err(refusal) = live.flush_since(&engine, first).await {
                 tracing::warn!(workflow = %live.id, code = refusal.code, "the store failed");
             }
         });
