@@ -437,8 +437,9 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-/// The refusal for a store that cannot be used.
-fn store_refusal(error: &JournalError) -> Refusal {
+/// The refusal for what the journal did not do.
+#[must_use]
+pub fn store_refusal(error: &JournalError) -> Refusal {
     match error {
         JournalError::Conflict => Refusal::new(
             "workflow.busy",

@@ -186,26 +186,6 @@ fn of_home(error: &HomeError) -> Refusal {
 
 /// The refusal for a journal that cannot be used.
 pub(crate) fn of_journal(error: &JournalError) -> Refusal {
-    match error {
-        JournalError::Conflict => Refusal::new(
-            "workflow.busy",
-            "Call again: another process is changing this workflow at the same time",
-        ),
-        JournalError::Owned => Refusal::new(
-            "workflow.busy",
-            "Call again in a moment: another process is at work on this workflow",
-        ),
-        JournalError::Held { by } => Refusal::new(
-            "workflow.held",
-            format!(
-                "Wait until workflow `{by}` is over, or cancel it: it is changing an object that \
-                 this workflow would change"
-            ),
-        ),
-        JournalError::Archived { file } => Refusal::new(
-            "workflow.archived",
-            format!("Look into `archive/{file}` of the home: the workflow was archived there"),
-        ),
-        JournalError::Store { code, message } => Refusal::new(*code, message),
-    }
+    let refusal = engine::store_refusal(error);
+    Refusal::new(refusal.code, refusal.message)
 }
