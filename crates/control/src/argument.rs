@@ -8,7 +8,7 @@ use guard::text::{is_clean, sanitize_to};
 use serde_json::{Map, Number, Value};
 
 use crate::failure::{Failure, nearest};
-use crate::table::{ACTIONS, ARGUMENTS, Action, Argument, Kind};
+use crate::table::{Action, Argument, Kind, actions, arguments};
 
 /// How much of a wrong word is shown again.
 const ECHO: usize = 60;
@@ -27,7 +27,7 @@ fn is_given(value: &Value) -> bool {
 
 /// Finds the action that a call names.
 pub(crate) fn action(raw: &Map<String, Value>) -> Result<&'static Action, Failure> {
-    let words = || ACTIONS.iter().map(|row| row.word);
+    let words = || actions().map(|row| row.word);
     let allowed: Vec<&str> = words().collect();
     match raw.get("action").filter(|action| is_given(action)) {
         None => Err(Failure::new(
@@ -260,8 +260,7 @@ fn unknown(row: &Action, name: &str) -> Failure {
     let shown = sanitize_to(name, ECHO);
     let near = nearest(
         name,
-        ARGUMENTS
-            .iter()
+        arguments()
             .map(|argument| argument.name)
             .filter(|name| row.takes(name)),
     );
@@ -325,7 +324,7 @@ mod tests {
 
     #[test]
     fn c11_an_unknown_action_names_the_nearest() {
-        let raw = json!({"action": "poweroff"});
+        let raw = json!({"action": "power_of"});
         let failure = body(action(raw.as_object().unwrap()).unwrap_err());
         assert_eq!(failure["code"], "action.unknown");
         assert_eq!(failure["nearest"][0], "power_off");
@@ -453,7 +452,7 @@ mod tests {
 
     #[test]
     fn p2_only_the_password_looks_like_a_secret_to_a_workflow() {
-        for argument in ARGUMENTS {
+        for argument in arguments() {
             let secret = matches!(argument.kind, Kind::Secret { .. });
             assert_eq!(
                 guard::secret::is_secret_key(argument.name),

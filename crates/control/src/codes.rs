@@ -94,6 +94,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("pins.damaged", "the file of certificate pins is damaged"),
     (
+        "platform.unsupported",
+        "an action was called on a standalone host that only a vCenter has",
+    ),
+    (
         "profile.altered",
         "a profile was changed after it was saved",
     ),

@@ -25,7 +25,7 @@ use crate::machine;
 use crate::pin::Pins;
 use crate::profile::Profiles;
 use crate::schema::TOOL;
-use crate::table::{self, Action, Needs};
+use crate::table::{self, Action, Needs, Run};
 
 /// The environment variable that grants privileges to this server's user.
 pub(crate) const PRIVILEGES: &str = "PILOTHOUSE_PRIVILEGES";
@@ -186,10 +186,10 @@ impl Program {
         let arguments = Arguments::read(row, raw, password)?;
         let about = Prepared::read(meta)?;
         let local = self.local()?;
-        if row.needs == Needs::Home {
+        if let Run::Local(run) = row.run {
             action::check(row, &arguments)?;
             return tokio::select! {
-                result = local.perform(row, &arguments) => result,
+                result = run(&local, row, &arguments) => result,
                 () = cancel.cancelled() => Err(cancelled()),
             };
         }

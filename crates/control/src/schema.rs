@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::table::{ACTIONS, ARGUMENTS, Action, Argument, Kind, Risk};
+use crate::table::{Action, Argument, Kind, Risk, actions, arguments};
 
 /// The name of the one tool.
 pub(crate) const TOOL: &str = "vmware_control";
@@ -19,7 +19,7 @@ pub(crate) fn description() -> String {
          A change takes preview: true, and answers with before, after and undo: the call of this tool that reverses it.\n\
          Actions (* changes something, ! may lose something):",
     );
-    for row in ACTIONS {
+    for row in actions() {
         text.push_str("\n- ");
         text.push_str(row.word);
         text.push_str(match row.risk {
@@ -45,11 +45,11 @@ pub(crate) fn input_schema() -> Map<String, Value> {
         "action".to_owned(),
         json!({
             "type": "string",
-            "enum": ACTIONS.iter().map(|row| row.word).collect::<Vec<_>>(),
+            "enum": actions().map(|row| row.word).collect::<Vec<_>>(),
             "description": "What to do",
         }),
     );
-    for argument in ARGUMENTS {
+    for argument in arguments() {
         properties.insert(argument.name.to_owned(), property(argument));
     }
     let mut schema = Map::new();
@@ -69,8 +69,7 @@ pub(crate) fn output_schema() -> Map<String, Value> {
 
 /// The per-action table, as published in the tool's `_meta`.
 pub(crate) fn published_table() -> Value {
-    let rows: Map<String, Value> = ACTIONS
-        .iter()
+    let rows: Map<String, Value> = actions()
         .map(|row| (row.word.to_owned(), published_row(row)))
         .collect();
     json!({ "version": 1, "select": "action", "preview": "preview", "rows": rows })
@@ -82,6 +81,8 @@ fn published_row(row: &Action) -> Value {
         "risk": row.risk.word(),
         "effect": row.effect.word(),
         "undo": row.undo,
+        "probe": row.probe,
+        "platform": row.platform.word(),
         "required": row.required,
         "arguments": row.arguments().map(|argument| argument.name).collect::<Vec<_>>(),
         "preview": row.preview,
@@ -133,14 +134,17 @@ mod tests {
         }
         let action = &schema["properties"]["action"];
         assert_eq!(action["type"], "string");
-        assert_eq!(action["enum"].as_array().map(Vec::len), Some(ACTIONS.len()));
+        assert_eq!(
+            action["enum"].as_array().map(Vec::len),
+            Some(actions().count())
+        );
         assert_eq!(schema["additionalProperties"], false);
     }
 
     #[test]
     fn every_row_is_published_with_all_that_the_contract_names() {
         let table = published_table();
-        for row in ACTIONS {
+        for row in actions() {
             let published = &table["rows"][row.word];
             for field in [
                 "doc",

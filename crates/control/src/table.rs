@@ -13,7 +13,16 @@ mod machine;
 mod power;
 mod snapshot;
 
-pub(crate) use argument::{ARGUMENTS, Argument, Kind};
+use std::pin::Pin;
+
+use serde_json::{Map, Value};
+
+use crate::action::Local;
+use crate::argument::Arguments;
+use crate::call::Call;
+use crate::failure::Failure;
+
+pub(crate) use argument::{Argument, Kind};
 
 /// What an action may do to the world, in the words of the orchestrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,44 +57,41 @@ pub(crate) enum Needs {
     Machine,
 }
 
-/// Every action, in the order in which it is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Name {
-    About,
-    ListVms,
-    GetVm,
-    ListHosts,
-    ListDatastores,
-    ListSessions,
-    SnapshotList,
-    PowerOn,
-    PowerOff,
-    Reset,
-    Suspend,
-    ShutdownGuest,
-    SnapshotCreate,
-    SnapshotRevert,
-    SnapshotDelete,
-    Reconfigure,
-    Delete,
-    CredentialSave,
-    CredentialList,
-    CredentialCheck,
-    CredentialDelete,
+/// Where an action can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// On a vCenter and on a standalone ESXi host.
+    Any,
+    /// On a vCenter alone: a standalone host has no such method, or must not be asked.
+    VCenter,
+}
+
+/// A call on its way: what it will answer.
+pub(crate) type Running<'a> =
+    Pin<Box<dyn Future<Output = Result<Map<String, Value>, Failure>> + Send + 'a>>;
+
+/// What performs an action.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// It works on the home directory, without a session.
+    Local(for<'a> fn(&'a Local<'a>, &'a Action, &'a Arguments) -> Running<'a>),
+    /// It works on the server that the call is connected to.
+    Server(for<'a> fn(&'a Call<'a>) -> Running<'a>),
 }
 
 /// One row of the table.
-#[derive(Debug)]
 pub(crate) struct Action {
-    /// Which action this is.
-    pub(crate) name: Name,
     /// Its name on the wire.
     pub(crate) word: &'static str,
+    /// Spellings that people know from elsewhere, which are taken for it.
+    pub(crate) aliases: &'static [&'static str],
     /// One line for whoever chooses among the actions.
     pub(crate) doc: &'static str,
     pub(crate) risk: Risk,
     pub(crate) effect: Effect,
     pub(crate) needs: Needs,
+    /// Where it can be done.
+    pub(crate) platform: Platform,
     /// Arguments without which the action cannot begin, beyond what `needs` says.
     pub(crate) required: &'static [&'static str],
     /// Arguments of its own, beyond those that come with `needs`.
@@ -95,34 +101,70 @@ pub(crate) struct Action {
     pub(crate) undo: &'static [&'static str],
     /// Whether it takes `preview: true`.
     pub(crate) preview: bool,
+    /// What shows, after a lost answer, whether the change came about; empty for a read.
+    pub(crate) probe: &'static str,
     /// The vSphere methods that change something or log in, beyond plain reading.
     pub(crate) api: &'static [&'static str],
+    /// What it checks of its arguments before anything is contacted.
+    pub(crate) check: fn(&Arguments) -> Result<(), Failure>,
+    /// What performs it.
+    pub(crate) run: Run,
 }
 
-/// The table.
-pub(crate) const ACTIONS: &[&Action] = &[
-    &connection::ABOUT,
-    &machine::LIST_VMS,
-    &machine::GET_VM,
-    &connection::LIST_HOSTS,
-    &connection::LIST_DATASTORES,
-    &connection::LIST_SESSIONS,
-    &snapshot::LIST,
-    &power::POWER_ON,
-    &power::POWER_OFF,
-    &power::RESET,
-    &power::SUSPEND,
-    &power::SHUTDOWN_GUEST,
-    &snapshot::CREATE,
-    &snapshot::REVERT,
-    &snapshot::DELETE,
-    &machine::RECONFIGURE,
-    &machine::DELETE,
-    &credential::SAVE,
-    &credential::LIST,
-    &credential::CHECK,
-    &credential::DELETE,
+impl std::fmt::Debug for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Action").field(&self.word).finish()
+    }
+}
+
+/// The check of an action that has none of its own.
+fn accept(_: &Arguments) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// Actions that belong together, and the arguments that only they take.
+struct Family {
+    rows: &'static [&'static Action],
+    arguments: &'static [Argument],
+}
+
+/// The table, in the order in which it is published.
+const FAMILIES: &[Family] = &[
+    Family {
+        rows: connection::ROWS,
+        arguments: &[],
+    },
+    Family {
+        rows: machine::ROWS,
+        arguments: machine::ARGUMENTS,
+    },
+    Family {
+        rows: power::ROWS,
+        arguments: &[],
+    },
+    Family {
+        rows: snapshot::ROWS,
+        arguments: snapshot::ARGUMENTS,
+    },
+    Family {
+        rows: credential::ROWS,
+        arguments: &[],
+    },
 ];
+
+/// Every action, in the order in which it is published.
+pub(crate) fn actions() -> impl Iterator<Item = &'static Action> {
+    FAMILIES
+        .iter()
+        .flat_map(|family| family.rows.iter().copied())
+}
+
+/// Every argument but `action`, in the order in which it is published.
+pub(crate) fn arguments() -> impl Iterator<Item = &'static Argument> {
+    argument::COMMON
+        .iter()
+        .chain(FAMILIES.iter().flat_map(|family| family.arguments))
+}
 
 impl Risk {
     /// The word on the wire.
@@ -146,6 +188,16 @@ impl Effect {
     }
 }
 
+impl Platform {
+    /// The word on the wire.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Platform::Any => "any",
+            Platform::VCenter => "vcenter",
+        }
+    }
+}
+
 impl Needs {
     /// The arguments that come with it.
     fn arguments(self) -> &'static [&'static str] {
@@ -158,17 +210,17 @@ impl Needs {
 }
 
 impl Action {
-    /// The row named `word`.
+    /// The row named `word`, or spelt so elsewhere.
     pub(crate) fn find(word: &str) -> Option<&'static Action> {
-        ACTIONS.iter().copied().find(|row| row.word == word)
+        actions()
+            .find(|row| row.word == word)
+            .or_else(|| actions().find(|row| row.aliases.contains(&word)))
     }
 
     /// Every argument that the action takes, `action` itself left out, in the order
     /// in which arguments are published.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static Argument> + '_ {
-        ARGUMENTS
-            .iter()
-            .filter(|argument| self.takes(argument.name))
+        arguments().filter(|argument| self.takes(argument.name))
     }
 
     /// Whether the action takes an argument of this name.
@@ -193,8 +245,9 @@ mod laws {
 
     #[test]
     fn names_are_unique_and_well_formed() {
-        let words: BTreeSet<_> = ACTIONS.iter().map(|row| row.word).collect();
-        assert_eq!(words.len(), ACTIONS.len());
+        let all = || actions().flat_map(|row| row.aliases.iter().copied().chain([row.word]));
+        let words: BTreeSet<_> = all().collect();
+        assert_eq!(words.len(), all().count());
         for word in words {
             assert!(
                 word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
@@ -204,14 +257,8 @@ mod laws {
     }
 
     #[test]
-    fn no_two_rows_are_the_same_action() {
-        let names: std::collections::HashSet<_> = ACTIONS.iter().map(|row| row.name).collect();
-        assert_eq!(names.len(), ACTIONS.len());
-    }
-
-    #[test]
     fn every_undo_is_an_action_that_changes_something() {
-        for row in ACTIONS {
+        for row in actions() {
             for undo in row.undo {
                 let inverse = Action::find(undo).unwrap_or_else(|| panic!("{}: {undo}", row.word));
                 assert!(inverse.changes(), "{}: {undo}", row.word);
@@ -221,7 +268,7 @@ mod laws {
 
     #[test]
     fn a_read_has_no_undo_no_preview_and_effect_read() {
-        for row in ACTIONS.iter().filter(|row| row.risk == Risk::Read) {
+        for row in actions().filter(|row| row.risk == Risk::Read) {
             assert_eq!(row.effect, Effect::Read, "{}", row.word);
             assert!(row.undo.is_empty() && !row.preview, "{}", row.word);
         }
@@ -229,25 +276,26 @@ mod laws {
 
     #[test]
     fn every_change_takes_preview_and_is_not_effect_read() {
-        for row in ACTIONS.iter().filter(|row| row.changes()) {
+        for row in actions().filter(|row| row.changes()) {
             assert!(row.preview && row.takes("preview"), "{}", row.word);
             assert_ne!(row.effect, Effect::Read, "{}", row.word);
+            assert!(!row.probe.is_empty(), "{}", row.word);
         }
     }
 
     #[test]
     fn every_argument_of_an_action_is_defined_once_and_every_definition_is_used() {
-        let defined: Vec<_> = ARGUMENTS.iter().map(|argument| argument.name).collect();
+        let defined: Vec<_> = arguments().map(|argument| argument.name).collect();
         let unique: BTreeSet<_> = defined.iter().collect();
         assert_eq!(unique.len(), defined.len());
-        for row in ACTIONS {
+        for row in actions() {
             for name in row.own.iter().chain(row.required) {
                 assert!(defined.contains(name), "{}: {name}", row.word);
             }
         }
         for name in defined {
             assert!(
-                ACTIONS.iter().any(|row| row.takes(name)),
+                actions().any(|row| row.takes(name)),
                 "{name} is taken by no action"
             );
         }
@@ -255,7 +303,7 @@ mod laws {
 
     #[test]
     fn required_arguments_are_among_those_taken() {
-        for row in ACTIONS {
+        for row in actions() {
             let taken: Vec<_> = row.arguments().map(|argument| argument.name).collect();
             assert!(
                 row.required.iter().all(|name| taken.contains(name)),
@@ -267,7 +315,7 @@ mod laws {
 
     #[test]
     fn every_change_names_the_method_that_makes_it_and_no_local_action_does() {
-        for row in ACTIONS {
+        for row in actions() {
             match row.needs {
                 Needs::Home => assert!(
                     !row.api.iter().any(|m| m.ends_with("_Task")),
@@ -283,14 +331,14 @@ mod laws {
 
     #[test]
     fn docs_are_one_line_each() {
-        for row in ACTIONS {
+        for row in actions() {
             assert!(
                 !row.doc.is_empty() && row.doc.len() <= 200 && !row.doc.contains('\n'),
                 "{}",
                 row.word
             );
         }
-        for argument in ARGUMENTS {
+        for argument in arguments() {
             assert!(
                 !argument.doc.is_empty() && !argument.doc.contains('\n'),
                 "{}",
@@ -312,10 +360,7 @@ mod laws {
             "snapshot_name",
             "credential_profile",
         ] {
-            assert!(
-                ARGUMENTS.iter().any(|argument| argument.name == name),
-                "{name}"
-            );
+            assert!(arguments().any(|argument| argument.name == name), "{name}");
         }
         let port = Argument::find("port").expect("port is defined");
         assert!(matches!(

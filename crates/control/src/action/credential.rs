@@ -18,7 +18,7 @@ use crate::fault;
 use crate::listing::Listing;
 use crate::pin::Pins;
 use crate::profile::{Profile, Profiles};
-use crate::table::{Action, Name};
+use crate::table::Action;
 use policy::answer::ErrorEffect;
 
 /// What the local actions work with.
@@ -57,25 +57,7 @@ pub(crate) enum Pinned {
 }
 
 impl Local<'_> {
-    /// Performs a local action.
-    pub(crate) async fn perform(
-        &self,
-        row: &'static Action,
-        arguments: &Arguments,
-    ) -> Result<Map<String, Value>, Failure> {
-        match row.name {
-            Name::CredentialSave => self.save(row, arguments).await,
-            Name::CredentialList => self.list(row, arguments).await,
-            Name::CredentialCheck => self.check(row, arguments).await,
-            Name::CredentialDelete => self.delete(row, arguments).await,
-            _ => Err(Failure::new(
-                "internal.error",
-                "Report this: an action on a server was taken for a local one",
-            )),
-        }
-    }
-
-    async fn save(
+    pub(crate) async fn save(
         &self,
         row: &Action,
         arguments: &Arguments,
@@ -177,7 +159,7 @@ impl Local<'_> {
         })
     }
 
-    async fn list(
+    pub(crate) async fn list(
         &self,
         row: &Action,
         arguments: &Arguments,
@@ -222,7 +204,7 @@ impl Local<'_> {
         .await
     }
 
-    async fn check(
+    pub(crate) async fn check(
         &self,
         row: &Action,
         arguments: &Arguments,
@@ -285,7 +267,7 @@ impl Local<'_> {
         Ok(answer)
     }
 
-    async fn delete(
+    pub(crate) async fn delete(
         &self,
         row: &Action,
         arguments: &Arguments,

@@ -29,7 +29,7 @@ const REFUSED: &[&str] = &[
 ];
 
 /// Deletes a machine.
-pub(super) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = match Machine::find(call, &["snapshot", DEVICES]).await {
         Ok(machine) => machine,
         Err(failure) => return done_before(call, &failure).ok_or(failure),

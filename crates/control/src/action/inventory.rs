@@ -12,7 +12,7 @@ use crate::listing::Listing;
 use crate::machine::{Containers, shown_name};
 
 /// The server itself.
-pub(super) fn about(call: &Call<'_>) -> Map<String, Value> {
+pub(crate) fn about(call: &Call<'_>) -> Map<String, Value> {
     let about = call.session.about();
     let clean = |text: &str| (!text.is_empty()).then(|| guard::text::sanitize(text));
     let mut answer = Map::new();
@@ -87,12 +87,12 @@ const DATASTORE: &[Column] = &[
 ];
 
 /// All hosts.
-pub(super) async fn hosts(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn hosts(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     objects(call, "hosts", "HostSystem", HOST).await
 }
 
 /// All datastores.
-pub(super) async fn datastores(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn datastores(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     objects(call, "datastores", "Datastore", DATASTORE).await
 }
 
@@ -176,7 +176,7 @@ fn row(object: &Object, columns: &[Column], containers: &Containers) -> Value {
 }
 
 /// All sessions on the server.
-pub(super) async fn sessions(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn sessions(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let sessions = call.session.session_list().await.map_err(fault::failure)?.ok_or_else(|| {
         Failure::new(
             "vsphere.no_permission",

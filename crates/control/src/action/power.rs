@@ -20,7 +20,7 @@ const SLOWEST_LOOK: Duration = Duration::from_secs(2);
 
 /// A way to change the power state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Switch {
+pub(crate) enum Switch {
     On,
     Off,
     Suspend,
@@ -80,7 +80,7 @@ impl Switch {
 }
 
 /// Changes the power state.
-pub(super) async fn change(call: &Call<'_>, switch: Switch) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn change(call: &Call<'_>, switch: Switch) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, &["guest.toolsRunningStatus"]).await?;
     let before = machine.power_state();
     let after = switch.leads_to();
@@ -222,7 +222,7 @@ async fn power_state_now(call: &Call<'_>, vm: &MoRef) -> Option<String> {
 }
 
 /// Resets a running machine.
-pub(super) async fn reset(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn reset(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, &[]).await?;
     let before = machine.power_state();
     let mut warnings = machine.warnings();

@@ -26,7 +26,7 @@ const MORE: &[&str] = &[
 ];
 
 /// At least one value is to be set; `expect` may hold the same fields alone.
-pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn check(arguments: &Arguments) -> Result<(), Failure> {
     if FIELDS
         .iter()
         .all(|(name, _)| arguments.whole(name).is_none())
@@ -57,7 +57,7 @@ fn whole(value: &Value) -> Option<i64> {
 }
 
 /// Sets CPUs and memory.
-pub(super) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, MORE).await?;
     let wanted = |name: &str| call.arguments.whole(name);
     let mut before = Map::new();

@@ -16,7 +16,7 @@ use policy::answer::ErrorEffect;
 const SHOWN: usize = 100;
 
 /// An action on one snapshot must say which.
-pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn check(arguments: &Arguments) -> Result<(), Failure> {
     let named = ["snapshot_name", "snapshot_id", "snapshot_key"]
         .iter()
         .any(|name| arguments.text(name).is_some());
@@ -30,7 +30,7 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A description that bears a key of its own would be found as what was made under that key.
-pub(super) fn check_description(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn check_description(arguments: &Arguments) -> Result<(), Failure> {
     let bears_a_key = |text: &str| text.contains(MARK);
     if !arguments.text("description").is_some_and(bears_a_key) {
         return Ok(());
@@ -43,7 +43,7 @@ pub(super) fn check_description(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The snapshots of a machine.
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, &["snapshot"]).await?;
     let tree = Tree::of(&machine.object);
     let matching = tree.matching(call.arguments);
@@ -67,7 +67,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure>
 }
 
 /// Takes a snapshot; under a key that was used before, finds the one that was taken then.
-pub(super) async fn create(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn create(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, &["snapshot"]).await?;
     let tree = Tree::of(&machine.object);
     let name = call
@@ -258,7 +258,7 @@ async fn tree_now(call: &Call<'_>, vm: &MoRef) -> Result<Tree, Failure> {
 }
 
 /// Puts a machine back to a snapshot.
-pub(super) async fn revert(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn revert(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, &["snapshot"]).await?;
     let tree = Tree::of(&machine.object);
     let Some(at) = tree.choose(call.arguments)? else {
@@ -340,7 +340,7 @@ impl Deed for Revert {
 }
 
 /// Deletes a snapshot, with `remove_children` everything below it.
-pub(super) async fn delete(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn delete(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = Machine::find(call, &["snapshot"]).await?;
     let tree = Tree::of(&machine.object);
     let children = call.arguments.flag("remove_children");

@@ -62,7 +62,7 @@ const CHUNK: usize = 500;
 const SHOWN: usize = 64;
 
 /// All machines, or those that the filter fits.
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let (keys, containers) = tokio::join!(
         keys(call),
         Containers::read_types(
@@ -152,7 +152,7 @@ async fn keys(call: &Call<'_>) -> Result<Vec<Key>, Failure> {
 }
 
 /// One machine in detail.
-pub(super) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let more: Vec<&str> = ROW.iter().chain(DETAIL).copied().collect();
     let machine = Machine::find(call, &more).await?;
     let object = &machine.object;

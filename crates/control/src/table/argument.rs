@@ -60,10 +60,10 @@ pub(super) const MACHINE: &[&str] = &[
 ];
 
 /// vSphere's names are at most 80 characters; escapes (`%2f`) and room to spare.
-const NAME: Kind = Kind::Text { longest: 255 };
+pub(super) const NAME: Kind = Kind::Text { longest: 255 };
 
-/// Every argument but `action`, in the order in which it is published.
-pub(crate) const ARGUMENTS: &[Argument] = &[
+/// The arguments that belong to no family of actions, in the order in which they are published.
+pub(super) const COMMON: &[Argument] = &[
     Argument {
         name: "credential_profile",
         kind: Kind::Text { longest: 64 },
@@ -121,70 +121,6 @@ pub(crate) const ARGUMENTS: &[Argument] = &[
         doc: "Instance UUID that the VM must have; refused if it differs",
     },
     Argument {
-        name: "snapshot_name",
-        kind: NAME,
-        doc: "Snapshot by exact name; refused if several bear it",
-    },
-    Argument {
-        name: "snapshot_id",
-        kind: Kind::Text { longest: 80 },
-        doc: "Snapshot by reference, e.g. snapshot-7",
-    },
-    Argument {
-        name: "snapshot_key",
-        kind: Kind::Text { longest: 200 },
-        doc: "Snapshot by the key it was created under",
-    },
-    Argument {
-        name: "description",
-        kind: Kind::Text { longest: 250 },
-        doc: "Description of the new snapshot",
-    },
-    Argument {
-        name: "memory",
-        kind: Kind::Flag {
-            default: Some(false),
-        },
-        doc: "Include memory in the snapshot",
-    },
-    Argument {
-        name: "quiesce",
-        kind: Kind::Flag {
-            default: Some(false),
-        },
-        doc: "Quiesce guest file systems first",
-    },
-    Argument {
-        name: "remove_children",
-        kind: Kind::Flag {
-            default: Some(false),
-        },
-        doc: "Delete the snapshots below it too",
-    },
-    Argument {
-        name: "cpu",
-        kind: Kind::Whole {
-            least: 1,
-            most: 4_096,
-            default: None,
-        },
-        doc: "Number of virtual CPUs",
-    },
-    Argument {
-        name: "memory_mb",
-        kind: Kind::Whole {
-            least: 4,
-            most: 64 * 1_024 * 1_024,
-            default: None,
-        },
-        doc: "Memory in MB",
-    },
-    Argument {
-        name: "expect",
-        kind: Kind::Fields,
-        doc: "Values (cpu, memory_mb) that must still be there, else nothing is changed",
-    },
-    Argument {
         name: "preview",
         kind: Kind::Flag {
             default: Some(false),
@@ -219,6 +155,6 @@ pub(crate) const ARGUMENTS: &[Argument] = &[
 impl Argument {
     /// The argument named `name`.
     pub(crate) fn find(name: &str) -> Option<&'static Argument> {
-        ARGUMENTS.iter().find(|argument| argument.name == name)
+        super::arguments().find(|argument| argument.name == name)
     }
 }

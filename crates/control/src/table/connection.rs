@@ -1,59 +1,79 @@
 //! The server itself and what it is made of.
 
-use super::{Action, Effect, Name, Needs, Risk};
+use super::{Action, Effect, Needs, Platform, Risk, Run, accept};
+use crate::action::inventory;
 
-pub(super) const ABOUT: Action = Action {
-    name: Name::About,
+/// The rows of this family, in the order in which they are published.
+pub(super) const ROWS: &[&Action] = &[&ABOUT, &LIST_HOSTS, &LIST_DATASTORES, &LIST_SESSIONS];
+
+const ABOUT: Action = Action {
     word: "about",
+    aliases: &["get_about", "server_info", "get_version"],
     doc: "Product, version and identity of the server",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Server,
+    platform: Platform::Any,
     required: &[],
     own: &[],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(async { Ok(inventory::about(call)) })),
 };
 
-pub(super) const LIST_HOSTS: Action = Action {
-    name: Name::ListHosts,
+const LIST_HOSTS: Action = Action {
     word: "list_hosts",
+    aliases: &["get_hosts", "host_list"],
     doc: "List hosts with state, load, version and maintenance mode",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Server,
+    platform: Platform::Any,
     required: &[],
     own: &["limit", "cursor"],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(inventory::hosts(call))),
 };
 
-pub(super) const LIST_DATASTORES: Action = Action {
-    name: Name::ListDatastores,
+const LIST_DATASTORES: Action = Action {
     word: "list_datastores",
+    aliases: &["get_datastores", "datastore_list"],
     doc: "List datastores with capacity, free space and accessibility",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Server,
+    platform: Platform::Any,
     required: &[],
     own: &["limit", "cursor"],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(inventory::datastores(call))),
 };
 
-pub(super) const LIST_SESSIONS: Action = Action {
-    name: Name::ListSessions,
+const LIST_SESSIONS: Action = Action {
     word: "list_sessions",
+    aliases: &["get_sessions"],
     doc: "List the sessions logged in to the server, this call's own included",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Server,
+    platform: Platform::Any,
     required: &[],
     own: &["limit", "cursor"],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(inventory::sessions(call))),
 };

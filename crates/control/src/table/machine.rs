@@ -1,14 +1,46 @@
 //! Virtual machines: reading them, their size, their end.
 
-use super::{Action, Effect, Name, Needs, Risk};
+use super::{Action, Argument, Effect, Kind, Needs, Platform, Risk, Run, accept};
+use crate::action::{delete, reconfigure, vm};
 
-pub(super) const LIST_VMS: Action = Action {
-    name: Name::ListVms,
+/// The rows of this family, in the order in which they are published.
+pub(super) const ROWS: &[&Action] = &[&LIST_VMS, &GET_VM, &RECONFIGURE, &DELETE];
+
+/// The arguments of this family, in the order in which they are published.
+pub(super) const ARGUMENTS: &[Argument] = &[
+    Argument {
+        name: "cpu",
+        kind: Kind::Whole {
+            least: 1,
+            most: 4_096,
+            default: None,
+        },
+        doc: "Number of virtual CPUs",
+    },
+    Argument {
+        name: "memory_mb",
+        kind: Kind::Whole {
+            least: 4,
+            most: 64 * 1_024 * 1_024,
+            default: None,
+        },
+        doc: "Memory in MB",
+    },
+    Argument {
+        name: "expect",
+        kind: Kind::Fields,
+        doc: "Values (cpu, memory_mb) that must still be there, else nothing is changed",
+    },
+];
+
+const LIST_VMS: Action = Action {
     word: "list_vms",
+    aliases: &["vm_list", "get_vms", "list_virtual_machines"],
     doc: "List VMs with path, power state, size, guest and address; vm_name, vm_uuid or moref narrows it",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Server,
+    platform: Platform::Any,
     required: &[],
     own: &[
         "vm_uuid",
@@ -20,47 +52,68 @@ pub(super) const LIST_VMS: Action = Action {
     ],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(vm::list(call))),
 };
 
-pub(super) const GET_VM: Action = Action {
-    name: Name::GetVm,
+const GET_VM: Action = Action {
     word: "get_vm",
+    aliases: &["vm_info", "vm_get", "get_vm_info", "describe_vm"],
     doc: "One VM in detail: state, hardware, disks, networks, guest, snapshots",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &[],
     own: &[],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(vm::get(call))),
 };
 
-pub(super) const RECONFIGURE: Action = Action {
-    name: Name::Reconfigure,
+const RECONFIGURE: Action = Action {
     word: "reconfigure",
+    aliases: &["reconfigure_vm", "reconfig_vm", "vm_reconfigure"],
     doc: "Set the number of CPUs and the memory of a VM (cpu, memory_mb; at least one)",
     risk: Risk::Destructive,
     effect: Effect::Idempotent,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &[],
     own: &["cpu", "memory_mb", "expect"],
     undo: &["reconfigure"],
     preview: true,
+    probe: "the fields",
     api: &["ReconfigVM_Task"],
+    check: reconfigure::check,
+    run: Run::Server(|call| Box::pin(reconfigure::change(call))),
 };
 
-pub(super) const DELETE: Action = Action {
-    name: Name::Delete,
+const DELETE: Action = Action {
     word: "delete",
+    aliases: &[
+        "delete_vm",
+        "destroy_vm",
+        "remove_vm",
+        "vm_delete",
+        "vm_destroy",
+    ],
     doc: "Delete a powered-off VM with all its disks and snapshots; cannot be undone",
     risk: Risk::Destructive,
     effect: Effect::Idempotent,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &[],
     own: &[],
     undo: &[],
     preview: true,
+    probe: "absence of the reference",
     api: &["Destroy_Task"],
+    check: accept,
+    run: Run::Server(|call| Box::pin(delete::change(call))),
 };

@@ -1,14 +1,65 @@
 //! Snapshots of a virtual machine.
 
-use super::{Action, Effect, Name, Needs, Risk};
+use super::argument::NAME;
+use super::{Action, Argument, Effect, Kind, Needs, Platform, Risk, Run, accept};
+use crate::action::snapshot;
 
-pub(super) const LIST: Action = Action {
-    name: Name::SnapshotList,
+/// The rows of this family, in the order in which they are published.
+pub(super) const ROWS: &[&Action] = &[&LIST, &CREATE, &REVERT, &DELETE];
+
+/// The arguments of this family, in the order in which they are published.
+pub(super) const ARGUMENTS: &[Argument] = &[
+    Argument {
+        name: "snapshot_name",
+        kind: NAME,
+        doc: "Snapshot by exact name; refused if several bear it",
+    },
+    Argument {
+        name: "snapshot_id",
+        kind: Kind::Text { longest: 80 },
+        doc: "Snapshot by reference, e.g. snapshot-7",
+    },
+    Argument {
+        name: "snapshot_key",
+        kind: Kind::Text { longest: 200 },
+        doc: "Snapshot by the key it was created under",
+    },
+    Argument {
+        name: "description",
+        kind: Kind::Text { longest: 250 },
+        doc: "Description of the new snapshot",
+    },
+    Argument {
+        name: "memory",
+        kind: Kind::Flag {
+            default: Some(false),
+        },
+        doc: "Include memory in the snapshot",
+    },
+    Argument {
+        name: "quiesce",
+        kind: Kind::Flag {
+            default: Some(false),
+        },
+        doc: "Quiesce guest file systems first",
+    },
+    Argument {
+        name: "remove_children",
+        kind: Kind::Flag {
+            default: Some(false),
+        },
+        doc: "Delete the snapshots below it too",
+    },
+];
+
+const LIST: Action = Action {
     word: "snapshot_list",
+    aliases: &["list_snapshots", "vm_snapshot_list"],
     doc: "List a VM's snapshots; a snapshot argument counts those that match",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &[],
     own: &[
         "snapshot_name",
@@ -19,44 +70,65 @@ pub(super) const LIST: Action = Action {
     ],
     undo: &[],
     preview: false,
+    probe: "",
     api: &[],
+    check: accept,
+    run: Run::Server(|call| Box::pin(snapshot::list(call))),
 };
 
-pub(super) const CREATE: Action = Action {
-    name: Name::SnapshotCreate,
+const CREATE: Action = Action {
     word: "snapshot_create",
+    aliases: &["create_snapshot", "take_snapshot", "vm_snapshot_create"],
     doc: "Take a snapshot of a VM",
     risk: Risk::Write,
     effect: Effect::Once,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &["snapshot_name"],
     own: &["description", "memory", "quiesce"],
     undo: &["snapshot_delete"],
     preview: true,
+    probe: "key in the description",
     api: &["CreateSnapshot_Task"],
+    check: snapshot::check_description,
+    run: Run::Server(|call| Box::pin(snapshot::create(call))),
 };
 
-pub(super) const REVERT: Action = Action {
-    name: Name::SnapshotRevert,
+const REVERT: Action = Action {
     word: "snapshot_revert",
+    aliases: &[
+        "revert_snapshot",
+        "revert_to_snapshot",
+        "vm_snapshot_revert",
+    ],
     doc: "Put a VM back to a snapshot (snapshot_name, _id or _key); what came after it is lost",
     risk: Risk::Destructive,
     effect: Effect::Once,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &[],
     own: &["snapshot_name", "snapshot_id", "snapshot_key"],
     undo: &[],
     preview: true,
+    probe: "current snapshot, history of tasks",
     api: &["RevertToSnapshot_Task"],
+    check: snapshot::check,
+    run: Run::Server(|call| Box::pin(snapshot::revert(call))),
 };
 
-pub(super) const DELETE: Action = Action {
-    name: Name::SnapshotDelete,
+const DELETE: Action = Action {
     word: "snapshot_delete",
+    aliases: &[
+        "delete_snapshot",
+        "remove_snapshot",
+        "snapshot_remove",
+        "vm_snapshot_delete",
+    ],
     doc: "Delete a snapshot (snapshot_name, _id or _key); the VM keeps its present state",
     risk: Risk::Destructive,
     effect: Effect::Idempotent,
     needs: Needs::Machine,
+    platform: Platform::Any,
     required: &[],
     own: &[
         "snapshot_name",
@@ -66,5 +138,8 @@ pub(super) const DELETE: Action = Action {
     ],
     undo: &[],
     preview: true,
+    probe: "absence of the snapshot",
     api: &["RemoveSnapshot_Task"],
+    check: snapshot::check,
+    run: Run::Server(|call| Box::pin(snapshot::delete(call))),
 };
