@@ -140,26 +140,72 @@ impl Arguments {
                 )?;
                 self.values.insert(name.to_owned(), Value::Object(fields));
             }
-            (Kind::Text { .. } | Kind::Secret { .. }, other) => {
+            (Kind::Word { allowed, .. }, Value::String(word)) => {
+                if !allowed.contains(&word.as_str()) {
+                    return Err(no_such_word(name, &word, allowed));
+                }
+                self.values.insert(name.to_owned(), Value::String(word));
+            }
+            (Kind::Texts { most, longest }, Value::Array(texts)) => {
+                if texts.len() > most {
+                    return Err(Failure::new(
+                        "argument.too_long",
+                        format!(
+                            "Pass at most {most} texts as `{name}`: there are {}",
+                            texts.len()
+                        ),
+                    )
+                    .with("argument", name));
+                }
+                for text in &texts {
+                    match text {
+                        Value::String(text) if !text.is_empty() => text_fits(name, text, longest)?,
+                        other => {
+                            return Err(wrong_type(name, "a list of texts, none empty", other));
+                        }
+                    }
+                }
+                self.values.insert(name.to_owned(), Value::Array(texts));
+            }
+            (Kind::Text { .. } | Kind::Secret { .. } | Kind::Word { .. }, other) => {
                 return Err(wrong_type(name, "a string", &other));
             }
             (Kind::Whole { .. }, other) => return Err(wrong_type(name, "a whole number", &other)),
             (Kind::Flag { .. }, other) => return Err(wrong_type(name, "true or false", &other)),
             (Kind::Fields, other) => return Err(wrong_type(name, "an object", &other)),
+            (Kind::Texts { .. }, other) => {
+                return Err(wrong_type(name, "a list of texts", &other));
+            }
         }
         Ok(())
     }
 
-    /// A text argument.
+    /// A text argument, or a word of several.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         debug_assert!(
             matches!(
                 Argument::find(name).map(|a| a.kind),
-                Some(Kind::Text { .. })
+                Some(Kind::Text { .. } | Kind::Word { .. })
             ),
             "{name}"
         );
         self.values.get(name).and_then(Value::as_str)
+    }
+
+    /// A list of texts; empty if none was given.
+    pub(crate) fn texts(&self, name: &str) -> Vec<&str> {
+        debug_assert!(
+            matches!(
+                Argument::find(name).map(|a| a.kind),
+                Some(Kind::Texts { .. })
+            ),
+            "{name}"
+        );
+        self.values
+            .get(name)
+            .and_then(Value::as_array)
+            .map(|texts| texts.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
     }
 
     /// A whole number.
@@ -246,6 +292,21 @@ fn text_fits(name: &'static str, text: &str, longest: usize) -> Result<(), Failu
         .with("argument", name));
     }
     Ok(())
+}
+
+fn no_such_word(name: &'static str, given: &str, allowed: &[&'static str]) -> Failure {
+    let near = nearest(given, allowed.iter().copied());
+    let remedy = match near.first() {
+        Some(best) => format!("Pass `{best}` as `{name}`, or another of those in `allowed`"),
+        None => format!("Pass one of those in `allowed` as `{name}`"),
+    };
+    let shown = sanitize_to(given, ECHO);
+    Failure::new(
+        "argument.out_of_range",
+        format!("{remedy}: `{shown}` is none of them"),
+    )
+    .with("argument", name)
+    .with("allowed", allowed.to_vec())
 }
 
 fn wrong_type(name: &'static str, wanted: &str, given: &Value) -> Failure {

@@ -86,6 +86,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("login.lost", "the answer to a login was lost"),
     ("login.refused", "the server refused user and password"),
+    (
+        "object.ambiguous",
+        "several objects beside VMs fit what was named",
+    ),
+    (
+        "object.not_found",
+        "there is no such host, datastore, cluster, network, pool, folder or datacenter",
+    ),
     ("password.missing", "no password was typed or piped in"),
     ("password.unreadable", "the password cannot be read"),
     (

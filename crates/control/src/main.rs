@@ -29,6 +29,7 @@ mod fault;
 mod listing;
 mod machine;
 mod mcp;
+mod object;
 mod pin;
 mod profile;
 mod program;

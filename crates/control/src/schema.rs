@@ -117,6 +117,21 @@ fn property(argument: &Argument) -> Value {
         Kind::Fields => {
             property.insert("type".to_owned(), json!("object"));
         }
+        Kind::Word { allowed, default } => {
+            property.insert("type".to_owned(), json!("string"));
+            property.insert("enum".to_owned(), json!(allowed));
+            if let Some(default) = default {
+                property.insert("default".to_owned(), json!(default));
+            }
+        }
+        Kind::Texts { most, longest } => {
+            property.insert("type".to_owned(), json!("array"));
+            property.insert(
+                "items".to_owned(),
+                json!({ "type": "string", "minLength": 1, "maxLength": longest }),
+            );
+            property.insert("maxItems".to_owned(), json!(most));
+        }
     }
     property.insert("description".to_owned(), json!(argument.doc));
     Value::Object(property)

@@ -125,6 +125,16 @@ impl Value {
     }
 }
 
+/// A scalar, as a server would send it without a type.
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(reference) = self.as_moref() {

@@ -23,6 +23,18 @@ pub(crate) enum Kind {
     Flag { default: Option<bool> },
     /// An object of scalars by field name.
     Fields,
+    /// One of these words.
+    Word {
+        allowed: &'static [&'static str],
+        default: Option<&'static str>,
+    },
+    /// A list of texts, none of them empty or altered.
+    Texts {
+        /// In texts.
+        most: usize,
+        /// Each, in characters.
+        longest: usize,
+    },
 }
 
 /// One argument.
