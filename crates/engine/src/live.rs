@@ -1,5 +1,6 @@
 //! One workflow in memory: its turns come one after the other.
 
+mod later;
 mod turn;
 
 use std::sync::Arc;
@@ -7,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, watch};
-use workflow::decide::{Command, Effect, due, next_deadline};
+use workflow::decide::{Command, Effect, due};
 use workflow::event::Event;
-use workflow::model::{ApprovalId, Millis, WorkflowId};
+use workflow::model::{ApprovalId, WorkflowId};
 use workflow::refusal::Refusal;
 use workflow::state::{State, fold};
 
+use crate::perform::Job;
 use crate::ports::{
     Batch, Clock as _, Hold, Journal as _, JournalError, Own, Owners as _, Ports, Recorded,
 };
@@ -43,7 +45,7 @@ struct Core {
     /// With the events that are not durable yet.
     state: State,
     /// Without them.
-    saved: State,
+    saved: Arc<State>,
     /// Events that are not durable yet.
     unsaved: Vec<Recorded>,
     /// What led to them: decided anew when another process commits first, or when the store is
@@ -59,18 +61,21 @@ struct Core {
     takes: bool,
     /// Why a beginning that waited for the next commit could not be stored.
     refused: Option<JournalError>,
+    /// What the next decision that needs chance takes it from: made once, and anew when it was used.
+    chance: Option<(ApprovalId, u64)>,
 }
 
 impl Live {
     fn new(state: State) -> Arc<Self> {
+        let saved = Arc::new(state.clone());
         let (shown, _) = watch::channel(Shown {
-            state: Arc::new(state.clone()),
+            state: Arc::clone(&saved),
             stalled: None,
         });
         Arc::new(Self {
             id: state.id.clone(),
             core: Mutex::new(Core {
-                saved: state.clone(),
+                saved,
                 state,
                 unsaved: Vec::new(),
                 pending: Vec::new(),
@@ -79,6 +84,7 @@ impl Live {
                 timer: None,
                 takes: false,
                 refused: None,
+                chance: None,
             }),
             shown,
             owned: AtomicBool::new(false),
@@ -181,25 +187,6 @@ impl Live {
             self.follow(engine, &mut core, effects).await;
         }
         Ok(())
-    }
-
-    /// Makes what is not durable yet durable, if that event still is not. Where it is, what came
-    /// after it has not waited for long.
-    async fn flush_since<P: Ports>(
-        self: &Arc<Self>,
-        engine: &Engine<P>,
-        first: Option<u64>,
-    ) -> Result<(), Refusal> {
-        {
-            let mut core = self.core.lock().await;
-            let now = core.unsaved.first().map(|recorded| recorded.seq);
-            if now > first {
-                core.lingering = false;
-                self.linger(engine, &mut core);
-                return Ok(());
-            }
-        }
-        self.flush(engine).await
     }
 
     /// Makes what is not durable yet durable.
@@ -341,8 +328,13 @@ impl Live {
         });
     }
 
-    /// A turn that an effect of this process asks for. It may wait for the next commit.
-    pub(crate) async fn report<P: Ports>(self: &Arc<Self>, engine: &Engine<P>, command: Command) {
+    /// A turn that an effect of this process asks for. It may wait for the next commit. What it
+    /// leads to is begun, but for the first effect, which is for the caller to perform.
+    pub(crate) async fn report<P: Ports>(
+        self: &Arc<Self>,
+        engine: &Engine<P>,
+        command: Command,
+    ) -> Option<Job> {
         let mut core = self.core.lock().await;
         let mut effects = self.replay_pending(engine, &mut core);
         let before = core.unsaved.len();
@@ -352,7 +344,7 @@ impl Live {
             Err(refusal) => {
                 tracing::debug!(workflow = %self.id, code = refusal.code, "a report came too late");
                 if effects.is_empty() {
-                    return;
+                    return None;
                 }
             }
         }
@@ -365,17 +357,35 @@ impl Live {
             if !core.unsaved.is_empty() {
                 self.linger(engine, &mut core);
             }
-            for effect in effects {
-                engine.perform(self, &core.state, effect);
-            }
-            return;
+            return self.begin_all(engine, &core, effects);
         }
         match self.commit(engine, &mut core, effects).await {
-            Ok(effects) => self.follow(engine, &mut core, effects).await,
+            Ok(effects) => {
+                let next = self.begin_all(engine, &core, effects);
+                self.follow(engine, &mut core, Vec::new()).await;
+                next
+            }
             Err(error) => {
-                tracing::warn!(workflow = %self.id, %error, "the store failed; nothing is sent")
+                tracing::warn!(workflow = %self.id, %error, "the store failed; nothing is sent");
+                None
             }
         }
+    }
+
+    /// Begins all effects but the first, which it returns.
+    fn begin_all<P: Ports>(
+        self: &Arc<Self>,
+        engine: &Engine<P>,
+        core: &Core,
+        effects: Vec<Effect>,
+    ) -> Option<Job> {
+        let mut effects = effects.into_iter();
+        let first = effects.next()?;
+        let first = engine.job(self, &core.state, first);
+        for effect in effects {
+            engine.perform(self, &core.state, effect);
+        }
+        Some(first)
     }
 
     /// What comes after a commit: the effects, the deadline, and rest.
@@ -420,57 +430,14 @@ impl Live {
             return Ok(());
         }
         let state = read(engine, &self.id).await?;
-        core.saved = state.clone();
+        core.saved = Arc::new(state.clone());
         core.state = state;
         core.unsaved.clear();
         self.shown.send_replace(Shown {
-            state: Arc::new(core.saved.clone()),
+            state: Arc::clone(&core.saved),
             stalled: None,
         });
         Ok(())
-    }
-
-    /// Lets events wait a moment for the next commit.
-    fn linger<P: Ports>(self: &Arc<Self>, engine: &Engine<P>, core: &mut Core) {
-        if std::mem::replace(&mut core.lingering, true) {
-            return;
-        }
-        let (live, engine) = (Arc::clone(self), engine.clone());
-        let first = core.unsaved.first().map(|recorded| recorded.seq);
-        tokio::spawn(async move {
-            tokio::time::sleep(engine.inner.settings.linger).await;
-            if let Err(refusal) = live.flush_since(&engine, first).await {
-                tracing::warn!(workflow = %live.id, code = refusal.code, "the store failed");
-            }
-        });
-    }
-
-    /// Waits for the deadline that is next, if there is one and nobody waits for it yet.
-    fn wait_for_deadline<P: Ports>(&self, engine: &Engine<P>, core: &mut Core) {
-        let open = core.state.approval().map(|a| a.id.clone());
-        if let (Some(at), true) = (next_deadline(&core.state), open != core.timer) {
-            core.timer = open;
-            self.wake(engine, at);
-        }
-    }
-
-    /// Applies a deadline when it is due, also when nobody calls, and when the workflow was
-    /// forgotten meanwhile.
-    fn wake<P: Ports>(&self, engine: &Engine<P>, at: Millis) {
-        let (id, engine) = (self.id.clone(), engine.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = engine.ports().clock().until(at) => {}
-                () = engine.inner.closed() => return,
-            }
-            let applied = match engine.live(&id).await {
-                Ok(live) => live.refresh(&engine).await,
-                Err(refusal) => Err(refusal),
-            };
-            if let Err(refusal) = applied {
-                tracing::warn!(workflow = %id, code = refusal.code, "a deadline could not be recorded; it is applied with the next call");
-            }
-        });
     }
 }
 

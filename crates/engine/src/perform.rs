@@ -1,6 +1,8 @@
-//! Effects: each is performed in a task of its own, and reports back as a command.
+//! Effects: each is performed, and reports back as a command. What follows from that is performed in
+//! the same task, so that a chain of steps is one task and not two for each step.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,9 +39,32 @@ impl<P: Ports> Drop for InFlight<P> {
     }
 }
 
+/// An effect on its way. It ends when what came of it was reported, as the effect that follows from
+/// that, if one does.
+pub(crate) struct Job(Pin<Box<dyn Future<Output = Option<Job>> + Send>>);
+
+impl Job {
+    fn new(work: impl Future<Output = Option<Self>> + Send + 'static) -> Self {
+        // On the heap: a task is moved several times before it runs.
+        Self(Box::pin(work))
+    }
+}
+
 impl<P: Ports> Engine<P> {
-    /// Performs an effect of a turn that is committed, or needs no commit.
+    /// Performs an effect of a turn that is committed, or needs no commit, and what follows from it.
     pub(crate) fn perform(&self, live: &Arc<Live>, state: &State, effect: Effect) {
+        let mut next = Some(self.job(live, state, effect));
+        tokio::spawn(async move {
+            while let Some(Job(work)) = next {
+                next = work.await;
+                // Others are served in between, also where nothing had to be waited for.
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// An effect that counts as in flight from now on.
+    pub(crate) fn job(&self, live: &Arc<Live>, state: &State, effect: Effect) -> Job {
         let (engine, live) = (self.clone(), Arc::clone(live));
         let id = state.id.clone();
         let timeout = |step: &StepId| {
@@ -52,14 +77,14 @@ impl<P: Ports> Engine<P> {
         };
         let in_flight = InFlight::new(self, &live);
         match effect {
-            Effect::Prepare { step, call, key } => {
-                tokio::spawn(async move {
-                    let found = engine.prepare(&id, &step, call, key).await;
-                    live.report(&engine, Command::Prepared { step, found })
-                        .await;
-                    drop(in_flight);
-                });
-            }
+            Effect::Prepare { step, call, key } => Job::new(async move {
+                let found = engine.prepare(&id, &step, call, key).await;
+                let next = live
+                    .report(&engine, Command::Prepared { step, found })
+                    .await;
+                drop(in_flight);
+                next
+            }),
             Effect::Send {
                 step,
                 direction,
@@ -75,7 +100,7 @@ impl<P: Ports> Engine<P> {
                     .step(&step)
                     .and_then(|(_, found)| found.facts.clone())
                     .filter(|_| direction == Direction::Do);
-                tokio::spawn(async move {
+                Job::new(async move {
                     let start = Instant::now();
                     let reply = match engine.still_fit(&call, reviewed.as_ref(), change).await {
                         Ok(facts) => {
@@ -107,9 +132,10 @@ impl<P: Ports> Engine<P> {
                         took_ms,
                         reply,
                     };
-                    live.report(&engine, command).await;
+                    let next = live.report(&engine, command).await;
                     drop(in_flight);
-                });
+                    next
+                })
             }
             Effect::Poll {
                 step,
@@ -125,8 +151,9 @@ impl<P: Ports> Engine<P> {
                     timeout: timeout(&step),
                     state: Arc::new(state.clone()),
                 };
-                tokio::spawn(async move {
+                Job::new(async move {
                     let start = Instant::now();
+                    let mut next = None;
                     if let Some(reply) = engine.poll(&live, &step, call, key, read).await {
                         let took_ms = millis(start);
                         engine.keep_success(&id, &step, &reply);
@@ -137,38 +164,37 @@ impl<P: Ports> Engine<P> {
                             took_ms,
                             reply,
                         };
-                        live.report(&engine, command).await;
+                        next = live.report(&engine, command).await;
                     }
                     drop(in_flight);
-                });
+                    next
+                })
             }
-            Effect::Wait { step, until } => {
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = engine.ports().clock().until(until) => {
-                            live.report(&engine, Command::Woke { step, until }).await;
-                        }
-                        () = engine.inner.closed() => {}
+            Effect::Wait { step, until } => Job::new(async move {
+                let next = tokio::select! {
+                    () = engine.ports().clock().until(until) => {
+                        live.report(&engine, Command::Woke { step, until }).await
                     }
-                    drop(in_flight);
-                });
-            }
+                    () = engine.inner.closed() => None,
+                };
+                drop(in_flight);
+                next
+            }),
             Effect::Probe {
                 step,
                 direction,
                 verify,
-            } => {
-                tokio::spawn(async move {
-                    let verdict = engine.probe(&id, &step, &verify).await;
-                    let command = Command::Probed {
-                        step,
-                        direction,
-                        verdict,
-                    };
-                    live.report(&engine, command).await;
-                    drop(in_flight);
-                });
-            }
+            } => Job::new(async move {
+                let verdict = engine.probe(&id, &step, &verify).await;
+                let command = Command::Probed {
+                    step,
+                    direction,
+                    verdict,
+                };
+                let next = live.report(&engine, command).await;
+                drop(in_flight);
+                next
+            }),
         }
     }
 

@@ -9,6 +9,7 @@
 //! integers beyond ±2^53 are written with all their digits instead of being rounded, so
 //! that two different ones have different digests.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -42,7 +43,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.to_hex())
+        f.write_str("sha256:")?;
+        f.write_str(&self.to_hex())
     }
 }
 
@@ -101,12 +103,7 @@ impl<'de> Deserialize<'de> for Digest {
 /// It is a constant of the caller's and holds no line feed.
 #[must_use]
 pub fn digest(domain: &str, value: &Value) -> Digest {
-    debug_assert!(!domain.contains('\n'), "a domain is one line");
-    let mut hasher = Sha256::new();
-    hasher.update(domain.as_bytes());
-    hasher.update(b"\n");
-    hasher.update(canonical(value).as_bytes());
-    Digest(hasher.finalize().into())
+    digest_of_canonical(domain, &canonical(value))
 }
 
 /// The SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
@@ -116,13 +113,26 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 0xf)]);
+    }
+    out
+}
+
+/// The digest in `domain` of a value whose canonical JSON is at hand: as [`digest`] of that value.
+#[must_use]
+pub fn digest_of_canonical(domain: &str, canonical: &str) -> Digest {
+    debug_assert!(!domain.contains('\n'), "a domain is one line");
+    let mut hasher = Sha256::new();
+    hasher.update(domain.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(canonical.as_bytes());
+    Digest(hasher.finalize().into())
 }
 
 /// Canonical JSON after RFC 8785.
@@ -152,7 +162,7 @@ fn write_value(out: &mut String, value: &Value) {
         }
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            entries.sort_by(|(a, _), (b, _)| by_utf16(a, b));
             out.push('{');
             for (i, (key, item)) in entries.into_iter().enumerate() {
                 if i > 0 {
@@ -167,23 +177,41 @@ fn write_value(out: &mut String, value: &Value) {
     }
 }
 
-fn write_string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\u{c}' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
+/// The order of keys (section 3.2.3). ASCII is in the same order in both encodings.
+fn by_utf16(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() {
+        a.cmp(b)
+    } else {
+        a.encode_utf16().cmp(b.encode_utf16())
     }
+}
+
+/// Appends `text` as a JSON string with the shortest escapes.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    // What is escaped is ASCII, so that a byte tells; what lies between is taken over as it is.
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+    {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            0x8 => out.push_str("\\b"),
+            b'\t' => out.push_str("\\t"),
+            b'\n' => out.push_str("\\n"),
+            0xc => out.push_str("\\f"),
+            b'\r' => out.push_str("\\r"),
+            byte => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
     out.push('"');
 }
 

@@ -4,9 +4,9 @@
 use engine::ports::{Batch, Hold, Own, StepRow, WorkflowRow};
 use home::Home;
 use jiff::Timestamp;
-use policy::audit::Entry;
+use policy::audit::{Entry, Head};
 use policy::audit_store;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Transaction, params};
 use workflow::event::{self, Approval, Event, Principal, Subject};
 use workflow::model::{ApprovalId, Millis, WorkflowId};
 
@@ -96,6 +96,7 @@ impl Ready {
                 at: recorded.at,
                 actor: recorded.actor,
                 kind,
+                // Not the canonical form: that writes the number 1.0 as 1.
                 body: serde_json::to_string(&value).map_err(unwritable)?,
                 entry,
                 mark: mark(recorded.event),
@@ -140,8 +141,9 @@ impl Ready {
         self.store_own(transaction, home, process)?;
         self.store_row(transaction)?;
         hold::store(transaction, &self.workflow, &self.hold, self.row.updated_at)?;
+        let mut head = audit_store::head(transaction)?;
         for event in &self.events {
-            self.store_event(transaction, event)?;
+            head = self.store_event(transaction, &head, event)?;
         }
         for step in &self.steps {
             self.store_step(transaction, step)?;
@@ -174,6 +176,24 @@ impl Ready {
 
     fn store_row(&self, transaction: &Transaction<'_>) -> Result<(), Refusal> {
         let row = &self.row;
+        // Most batches do not change the state: then no index is written, and nothing is tallied.
+        let known = transaction
+            .prepare_cached(
+                "UPDATE workflow SET updated_at = ?4, settled = ?5, approval = ?6, expires_at = ?7
+                 WHERE id = ?1 AND state = ?2 AND reason IS ?3",
+            )?
+            .execute(params![
+                self.workflow.0,
+                row.state,
+                row.reason,
+                row.updated_at,
+                number(row.settled)?,
+                row.approval.as_ref().map(|id| &id.0),
+                row.expires_at,
+            ])?;
+        if known > 0 {
+            return Ok(());
+        }
         transaction
             .prepare_cached(
                 "INSERT INTO workflow (id, name, state, reason, created_at, updated_at, requester,
@@ -199,8 +219,14 @@ impl Ready {
         Ok(())
     }
 
-    fn store_event(&self, transaction: &Transaction<'_>, event: &Written) -> Result<(), Refusal> {
-        let audited = audit_store::append(transaction, event.entry.clone())?;
+    /// Stores an event after `head`, and returns the new head.
+    fn store_event(
+        &self,
+        transaction: &Transaction<'_>,
+        head: &Head,
+        event: &Written,
+    ) -> Result<Head, Refusal> {
+        let audited = audit_store::append_to(transaction, head, event.entry.clone())?;
         transaction
             .prepare_cached(
                 "INSERT INTO event (audit_seq, workflow, seq, at, actor, v, kind, body)
@@ -216,10 +242,10 @@ impl Ready {
                 event.kind,
                 event.body,
             ])?;
-        match &event.mark {
-            None => Ok(()),
-            Some(mark) => self.store_mark(transaction, event, mark),
+        if let Some(mark) = &event.mark {
+            self.store_mark(transaction, event, mark)?;
         }
+        Ok(Head::from(&audited))
     }
 
     fn store_mark(
@@ -268,15 +294,9 @@ impl Ready {
 
     fn store_step(&self, transaction: &Transaction<'_>, step: &StepRow) -> Result<(), Refusal> {
         let place = number(step.index)?;
-        let known: Option<()> = transaction
-            .prepare_cached("SELECT 1 FROM step WHERE workflow = ?1 AND place = ?2")?
-            .query_row(params![self.workflow.0, place], |_| Ok(()))
-            .optional()?;
-        if known.is_some() {
-            transaction
-                .prepare_cached("DELETE FROM output WHERE workflow = ?1 AND place = ?2")?
-                .execute(params![self.workflow.0, place])?;
-        }
+        transaction
+            .prepare_cached("DELETE FROM output WHERE workflow = ?1 AND place = ?2")?
+            .execute(params![self.workflow.0, place])?;
         transaction
             .prepare_cached(
                 "INSERT INTO step (workflow, place, id, state, attempt, error, sha256, size)

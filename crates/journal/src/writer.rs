@@ -1,8 +1,9 @@
 //! The one thread of the process that writes. It takes what has queued up and commits it in one
 //! transaction, so that many workflows share the price of making it durable.
 //!
-//! Each piece of work has a savepoint of its own: one that is refused leaves the others alone. An
-//! answer goes out only after the commit. After a transaction that failed the thread goes on with
+//! A piece of work that is refused leaves the others alone: the transaction is begun anew then, with a
+//! savepoint for each, which costs a copy of every page that it touches. An answer goes out only after
+//! the commit. After a transaction that failed the thread goes on with
 //! the next one, since a full disk may have space again; only a damaged database stays closed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -360,17 +361,21 @@ impl Thread {
             connection.execute_batch("ROLLBACK")?;
         }
         home::crash::point("journal.before_transaction");
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let found = schema::version(&transaction)?;
-        if found != schema::KNOWN {
-            return Err(Fault::Newer {
-                found,
-                known: schema::KNOWN,
-            });
-        }
-        let mut ends = Vec::with_capacity(group.len());
-        for work in group {
-            ends.push(attempt(&transaction, work.as_mut())?);
+        let mut transaction = begin(connection)?;
+        let mut ends = vec![Ok(()); group.len()];
+        if let Err(refusal) = together(&transaction, group) {
+            // SQLite gives up the whole transaction when the disk is full or fails.
+            if let Refusal::Fault(fault) = refusal
+                && (transaction.is_autocommit() || fault.is_corruption())
+            {
+                return Err(fault);
+            }
+            transaction.rollback()?;
+            transaction = begin(connection)?;
+            ends.clear();
+            for work in group {
+                ends.push(attempt(&transaction, work.as_mut())?);
+            }
         }
         home::crash::point("journal.before_commit");
         if let Err(error) = transaction.commit() {
@@ -381,6 +386,24 @@ impl Thread {
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
         Ok(ends)
     }
+}
+
+/// Begins a transaction on a database of the version that this program knows.
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = schema::version(&transaction)?;
+    if found != schema::KNOWN {
+        return Err(Fault::Newer {
+            found,
+            known: schema::KNOWN,
+        });
+    }
+    Ok(transaction)
+}
+
+/// Runs all pieces of work, one after the other, up to the first that is refused.
+fn together(transaction: &Transaction<'_>, group: &mut [Box<dyn Work>]) -> Result<(), Refusal> {
+    group.iter_mut().try_for_each(|work| work.run(transaction))
 }
 
 /// Takes a commit that failed out of the log. Where only the last sync of it failed, all of it lies

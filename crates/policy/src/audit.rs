@@ -11,7 +11,7 @@
 use guard::digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The domain of a row's hash.
 const ROW_DOMAIN: &str = "pilothouse/audit/1";
@@ -120,17 +120,27 @@ pub fn seal(head: &Head, entry: Entry) -> Row {
     }
 }
 
+/// The hash of a row: of its canonical JSON, whose keys are written here in their order.
 fn hash(seq: u64, entry: &Entry, prev: &str) -> String {
-    let row = json!({
-        "seq": seq,
-        "at": micros::text(entry.at),
-        "actor": entry.actor,
-        "kind": entry.kind,
-        "workflow": entry.workflow,
-        "payload_sha256": entry.payload_sha256,
-        "prev": prev,
-    });
-    digest::digest(ROW_DOMAIN, &row).to_hex()
+    let mut row = String::with_capacity(400);
+    let mut text = |key: &str, value: &str| {
+        row.push_str(key);
+        digest::write_string(&mut row, value);
+    };
+    text("{\"actor\":", &entry.actor);
+    text(",\"at\":", &micros::text(entry.at));
+    text(",\"kind\":", &entry.kind);
+    text(",\"payload_sha256\":", &entry.payload_sha256);
+    text(",\"prev\":", prev);
+    row.push_str(",\"seq\":");
+    row.push_str(&digest::canonical(&seq.into()));
+    row.push_str(",\"workflow\":");
+    match &entry.workflow {
+        Some(workflow) => digest::write_string(&mut row, workflow),
+        None => row.push_str("null"),
+    }
+    row.push('}');
+    digest::digest_of_canonical(ROW_DOMAIN, &row).to_hex()
 }
 
 /// The chain is broken.
@@ -247,6 +257,7 @@ mod tests {
     use std::convert::Infallible;
 
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -295,6 +306,26 @@ mod tests {
             "0".repeat(64),
         );
         assert_eq!(row.hash, digest::sha256_hex(text.as_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn p15_the_hash_of_any_row_is_that_of_its_canonical_json(
+            seq: u64, actor: String, kind: String, workflow: Option<String>, prev: String
+        ) {
+            let at = Timestamp::UNIX_EPOCH;
+            let entry = Entry { at, actor, kind, workflow, payload_sha256: "0".repeat(64) };
+            let row = json!({
+                "seq": seq,
+                "at": micros::text(entry.at),
+                "actor": entry.actor,
+                "kind": entry.kind,
+                "workflow": entry.workflow,
+                "payload_sha256": entry.payload_sha256,
+                "prev": prev,
+            });
+            prop_assert_eq!(hash(seq, &entry, &prev), digest::digest(ROW_DOMAIN, &row).to_hex());
+        }
     }
 
     #[test]

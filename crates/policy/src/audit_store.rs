@@ -31,7 +31,21 @@ const COLUMNS: &str = "seq, at, actor, kind, workflow, payload_sha256, prev, has
 ///
 /// Those of SQLite.
 pub fn append(transaction: &Transaction<'_>, entry: Entry) -> rusqlite::Result<Row> {
-    let row = audit::seal(&head(transaction)?, entry);
+    append_to(transaction, &head(transaction)?, entry)
+}
+
+/// As [`append`], to a head that was read or made in the same transaction: for several rows, one
+/// after the other.
+///
+/// # Errors
+///
+/// Those of SQLite.
+pub fn append_to(
+    transaction: &Transaction<'_>,
+    head: &Head,
+    entry: Entry,
+) -> rusqlite::Result<Row> {
+    let row = audit::seal(head, entry);
     transaction
         .prepare_cached(
             "INSERT INTO audit (seq, at, actor, kind, workflow, payload_sha256, prev, hash)

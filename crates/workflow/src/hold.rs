@@ -33,14 +33,18 @@ pub fn object(target: &Map<String, Value>) -> Option<String> {
 
 /// The objects that a workflow takes with these events, which led from one state to the other.
 #[must_use]
-pub fn taken(before: &State, after: &State, events: &[Event]) -> BTreeSet<String> {
+pub fn taken<'e>(
+    before: &State,
+    after: &State,
+    events: impl IntoIterator<Item = &'e Event>,
+) -> BTreeSet<String> {
     let mut taken = BTreeSet::new();
     if after.plan_approved && !before.plan_approved {
         taken.extend(shown(after).into_iter().map(|(_, object)| object));
     }
     let prepared = |step: &StepId| {
-        let prepared = after.step(step).and_then(|(_, s)| s.prepared.clone())?;
-        object(&prepared.target)
+        let (_, step) = after.step(step)?;
+        object(&step.prepared.as_ref()?.target)
     };
     for event in events {
         match event {

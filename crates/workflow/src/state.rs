@@ -456,8 +456,8 @@ pub fn fold<'a>(
     Ok(Some(state))
 }
 
-/// The ids that a list of events touches, each once, in order.
+/// The ids of the steps that these events touch, each once, in order.
 #[must_use]
-pub fn touched(events: &[Event]) -> BTreeSet<StepId> {
-    events.iter().flat_map(Event::steps).cloned().collect()
+pub fn touched<'e>(events: impl IntoIterator<Item = &'e Event>) -> BTreeSet<StepId> {
+    events.into_iter().flat_map(Event::steps).cloned().collect()
 }

@@ -28,7 +28,7 @@ enum Asked {
 }
 
 /// What becomes of the objects that a workflow holds.
-fn hold(before: &State, after: &State, events: &[Event]) -> Hold {
+fn hold<'e>(before: &State, after: &State, events: impl IntoIterator<Item = &'e Event>) -> Hold {
     if hold::is_over(after.status()) {
         return Hold::Release;
     }
@@ -50,14 +50,28 @@ impl Live {
         command: &Command,
     ) -> Result<Vec<Effect>, Refusal> {
         self.apply_due(engine, core);
+        let ids = engine.ports().ids();
+        let (approval, jitter) = core
+            .chance
+            .take()
+            .unwrap_or_else(|| (ids.approval(), ids.number()));
         let context = Context {
             now: engine.now(),
-            approval: engine.ports().ids().approval(),
-            jitter: engine.ports().ids().number(),
+            approval,
+            jitter,
             rules: engine.inner.settings.rules,
             closing: engine.inner.is_closing(),
         };
         let (events, effects) = decide(&core.state, command.clone(), &context)?;
+        let used = |event: &Event| {
+            matches!(
+                event,
+                Event::ApprovalRequested { .. } | Event::RetryScheduled { .. }
+            )
+        };
+        if !events.iter().any(used) {
+            core.chance = Some((context.approval, context.jitter));
+        }
         self.apply(engine, core, actor, events);
         Ok(effects)
     }
@@ -216,14 +230,14 @@ impl Live {
                 self.saved(core);
                 return Ok(effects);
             }
-            let events: Vec<Event> = core.unsaved.iter().map(|r| r.event.clone()).collect();
+            let events = || core.unsaved.iter().map(|recorded| &recorded.event);
             let own = self.own_after(core);
             let batch = Batch {
                 workflow: self.id.clone(),
                 row: workflow_row(&core.state),
-                steps: step_rows(&core.state, &touched(&events)),
+                steps: step_rows(&core.state, &touched(events())),
                 events: core.unsaved.clone(),
-                hold: hold(&core.saved, &core.state, &events),
+                hold: hold(&core.saved, &core.state, events()),
                 own,
             };
             match engine.ports().journal().append(batch).await {
@@ -240,7 +254,7 @@ impl Live {
                 }
                 Err(JournalError::Conflict) => match read(engine, &self.id).await {
                     Ok(state) => {
-                        core.saved = state.clone();
+                        core.saved = Arc::new(state.clone());
                         core.state = state;
                         core.unsaved.clear();
                         effects = self.replay(engine, core, asked);
@@ -283,7 +297,7 @@ impl Live {
         asked: &mut Asked,
         error: &JournalError,
     ) -> Vec<Effect> {
-        core.state = core.saved.clone();
+        core.state = State::clone(&core.saved);
         core.unsaved.clear();
         let last = core.pending.pop();
         let refused = match (&*asked, last) {
@@ -306,10 +320,10 @@ impl Live {
     }
 
     pub(super) fn saved(&self, core: &mut Core) {
-        core.saved = core.state.clone();
+        core.saved = Arc::new(core.state.clone());
         core.stalled = None;
         self.shown.send_replace(Shown {
-            state: Arc::new(core.saved.clone()),
+            state: Arc::clone(&core.saved),
             stalled: None,
         });
     }
@@ -317,11 +331,11 @@ impl Live {
     /// The store failed: the state is the durable one again, and what was decided is kept to be
     /// decided once more. Nothing is sent.
     pub(super) fn stall(&self, core: &mut Core, error: JournalError) -> JournalError {
-        core.state = core.saved.clone();
+        core.state = State::clone(&core.saved);
         core.unsaved.clear();
         core.stalled = Some(error.clone());
         self.shown.send_replace(Shown {
-            state: Arc::new(core.saved.clone()),
+            state: Arc::clone(&core.saved),
             stalled: Some(error.clone()),
         });
         error
