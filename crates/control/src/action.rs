@@ -2,7 +2,7 @@
 
 mod credential;
 pub(crate) mod delete;
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod inventory;
 pub(crate) mod power;
 pub(crate) mod reconfigure;

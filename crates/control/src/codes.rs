@@ -70,6 +70,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a cursor was given out for another list",
     ),
     (
+        "harm.found",
+        "something hangs on the object that the change would do harm to",
+    ),
+    (
         "host.http",
         "the server answered with an HTTP status that is no answer",
     ),

@@ -140,6 +140,14 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Show target, before, after and undo of a change; changes nothing",
     },
     Argument {
+        name: "override",
+        kind: Kind::Texts {
+            most: 20,
+            longest: 60,
+        },
+        doc: "Findings to accept, by the names that the refusal lists",
+    },
+    Argument {
         name: "limit",
         kind: Kind::Whole {
             least: 1,

@@ -109,7 +109,7 @@ const DELETE: Action = Action {
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &[],
-    own: &[],
+    own: &["override"],
     undo: &[],
     preview: true,
     probe: "absence of the reference",
