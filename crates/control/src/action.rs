@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod disk;
 pub(crate) mod inventory;
 pub(crate) mod power;
+mod reconfig;
 pub(crate) mod reconfigure;
 pub(crate) mod snapshot;
 mod tree;

@@ -38,6 +38,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "argument.wrong_type",
         "an argument is of another type than the tool takes",
     ),
+    (
+        "attribute.unknown",
+        "a custom attribute was named that the vCenter does not have",
+    ),
     ("call.cancelled", "the client cancelled the call"),
     ("call.timeout", "a call did not end within its time"),
     (

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use vsphere::{FilterSpec, MoRef, Object, Question};
 
 use super::disk::{self, DEVICES, Disk};
+use super::reconfigure::values::{self, DEFINED, SET};
 use super::tree::Tree;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -42,6 +43,8 @@ const ROW: &[&str] = &[
 /// What one machine in detail needs besides.
 const DETAIL: &[&str] = &[
     "config.annotation",
+    DEFINED,
+    SET,
     "config.version",
     "config.files.vmPathName",
     "config.hardware.numCPU",
@@ -170,12 +173,15 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     put("cpu_hot_add", flag(object, "config.cpuHotAddEnabled"));
     put("memory_hot_add", flag(object, "config.memoryHotAddEnabled"));
     put("hardware_version", text(object, "config.version"));
-    put("annotation", text(object, "config.annotation"));
     put("vm_path", text(object, "config.files.vmPathName"));
     put(
         "tools_version_status",
         text(object, "guest.toolsVersionStatus2"),
     );
+    let attributes = values::attributes(object);
+    if !attributes.is_empty() {
+        put("attributes", Value::Object(attributes));
+    }
     let disks = disk::all(object);
     put("disks", disks.iter().take(SHOWN).map(Disk::row).collect());
     put("network_adapters", adapters(object));
@@ -185,6 +191,11 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     put("current_snapshot", json!(tree.current));
     if let Some(question) = machine.question() {
         put("question", json!(guard::text::sanitize(&question.text)));
+    }
+    if !object.is_unreadable("config.annotation") {
+        // Also empty: a change of it is verified here.
+        let notes = values::shown_annotation(object);
+        vm.insert("annotation".to_owned(), json!(notes));
     }
     let mut answer = Map::new();
     answer.insert("action".to_owned(), json!(call.row.word));

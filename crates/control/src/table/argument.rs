@@ -148,6 +148,11 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Findings to accept, by the names that the refusal lists",
     },
     Argument {
+        name: "annotation",
+        kind: Kind::Text { longest: 4_000 },
+        doc: "Notes of the VM",
+    },
+    Argument {
         name: "limit",
         kind: Kind::Whole {
             least: 1,

@@ -11,7 +11,7 @@ fn state(lab: &Lab, vm: &Value) -> Value {
 }
 
 /// Whether every pointer of a verify's side holds.
-fn holds(lab: &Lab, preview: &Value, side: &str) -> bool {
+pub(crate) fn holds(lab: &Lab, preview: &Value, side: &str) -> bool {
     let verify = &preview["verify"];
     let answer = lab.server.call(verify["arguments"].clone()).ok();
     verify[side]

@@ -12,6 +12,7 @@ mod credentials;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
+mod hardware;
 mod harm;
 mod outside;
 mod protocol;
