@@ -159,6 +159,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "it is not said which snapshot",
     ),
     ("snapshot.not_found", "there is no such snapshot"),
+    (
+        "snapshot.unsupported",
+        "no snapshot of the VM can be taken as it is now",
+    ),
     ("target.changed", "the object is not the one that was meant"),
     ("task.lost", "nobody knows how a task ended"),
     ("vm.ambiguous", "several VMs fit"),

@@ -214,6 +214,15 @@ impl Harm {
         self.findings.iter().any(|finding| finding.name == name)
     }
 
+    /// With what an unfinished consolidation means for work on snapshots.
+    pub(crate) fn and_consolidation(mut self, machine: &Machine) -> Self {
+        if machine.flag("runtime.consolidationNeeded") {
+            let text = "its disks need consolidation first (`consolidate_disks`)".to_owned();
+            self.add("consolidation_needed", true, text, Vec::new());
+        }
+        self
+    }
+
     /// Why the change is refused: a dangerous finding that `override` does not name.
     pub(crate) fn refusal(&self, call: &Call<'_>) -> Option<Failure> {
         let accepted = if call.row.takes("override") {

@@ -23,6 +23,8 @@ pub(crate) struct Disk {
     pub(crate) unit: Option<i64>,
     thin: Option<bool>,
     sharing: String,
+    /// Of a raw device.
+    compatibility: String,
     is_raw_device: bool,
     is_first_class: bool,
 }
@@ -69,6 +71,7 @@ impl Disk {
                 .at("backing.thinProvisioned")
                 .and_then(vsphere::Value::as_bool),
             sharing: text("backing.sharing"),
+            compatibility: text("backing.compatibilityMode"),
             is_raw_device: backing.is_some_and(|backing| backing.contains("RawDiskMapping")),
             is_first_class: ["vDiskObjectId", "vDiskId.id"]
                 .iter()
@@ -79,6 +82,11 @@ impl Disk {
     /// Whether it is a mapping of a LUN.
     pub(crate) fn is_raw_device(&self) -> bool {
         self.is_raw_device
+    }
+
+    /// Whether it is one that the guest addresses itself.
+    pub(crate) fn is_physical_device(&self) -> bool {
+        self.is_raw_device && self.compatibility == "physicalMode"
     }
 
     /// Whether it has an identity of its own, beside its machine.

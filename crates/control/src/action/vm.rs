@@ -192,6 +192,11 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     if let Some(question) = machine.question() {
         put("question", json!(guard::text::sanitize(&question.text)));
     }
+    // Always: a consolidation is verified here.
+    vm.insert(
+        "consolidation_needed".to_owned(),
+        json!(machine.flag("runtime.consolidationNeeded")),
+    );
     if !object.is_unreadable("config.annotation") {
         // Also empty: a change of it is verified here.
         let notes = values::shown_annotation(object);

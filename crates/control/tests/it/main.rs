@@ -22,5 +22,6 @@ mod scripted;
 mod sessions;
 mod snapshots;
 mod support;
+mod trees;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;
