@@ -74,6 +74,20 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a cursor was given out for another list",
     ),
     (
+        "device.ambiguous",
+        "more than one device fits what was named",
+    ),
+    (
+        "device.has_snapshots",
+        "a disk cannot be changed while the VM has snapshots",
+    ),
+    ("device.linked", "a disk stands on the disk of another VM"),
+    (
+        "device.no_free_unit",
+        "no controller of the VM has room for another disk",
+    ),
+    ("device.not_found", "the VM has no such device"),
+    (
         "harm.found",
         "something hangs on the object that the change would do harm to",
     ),
@@ -94,6 +108,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("login.lost", "the answer to a login was lost"),
     ("login.refused", "the server refused user and password"),
+    (
+        "network.unusable",
+        "a network is none that VMs are connected to",
+    ),
     (
         "object.ambiguous",
         "several objects beside VMs fit what was named",
@@ -150,6 +168,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "profile.wrong_key",
         "a profile was encrypted with another key",
+    ),
+    (
+        "question.other",
+        "a VM asks another question than the one that was answered",
     ),
     ("request.key", "a request's key is not one"),
     ("request.target", "a request's target is not one"),

@@ -224,7 +224,7 @@ pub(crate) fn asked(question: &Question, effect: ErrorEffect) -> Failure {
     Failure::new(
         "vm.question",
         format!(
-            "Answer the VM's question in the vSphere client first: {}",
+            "Answer the VM's question first (`answer_question`): {}",
             question.text
         ),
     )

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value, json};
 use vsphere::{FilterSpec, MoRef, Object, Question};
 
+use super::device::{cdrom, nic};
 use super::disk::{self, DEVICES, Disk};
 use super::reconfigure::values::{self, DEFINED, SET};
 use super::tree::Tree;
@@ -184,15 +185,35 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     }
     let disks = disk::all(object);
     put("disks", disks.iter().take(SHOWN).map(Disk::row).collect());
-    put("network_adapters", adapters(object));
+    put("disks_total", json!(disks.len()));
+    let adapters = adapters(object);
+    put("network_adapters_total", json!(adapters.len()));
+    put(
+        "network_adapters",
+        adapters.into_iter().take(SHOWN).collect(),
+    );
+    put("cdroms", json!(cdrom::rows(object)));
     put("addresses", addresses(object));
     let tree = Tree::of(object);
     put("snapshots", json!(tree.all.len()));
     put("current_snapshot", json!(tree.current));
     if let Some(question) = machine.question() {
-        put("question", json!(guard::text::sanitize(&question.text)));
+        let text = guard::text::sanitize(&question.text);
+        put("question", json!(text));
+        put(
+            "question_id",
+            json!(guard::text::sanitize_to(&question.id, 80)),
+        );
+        let choices = question.choices.iter().take(20).map(|(key, label)| {
+            json!({ "key": guard::text::sanitize(key), "label": guard::text::sanitize(label) })
+        });
+        put("question_choices", choices.collect());
     }
-    // Always: a consolidation is verified here.
+    // Always: changes of them are verified here.
+    vm.insert(
+        "waits_for_answer".to_owned(),
+        json!(machine.question().is_some()),
+    );
     vm.insert(
         "consolidation_needed".to_owned(),
         json!(machine.flag("runtime.consolidationNeeded")),
@@ -291,24 +312,11 @@ fn flag(object: &Object, path: &str) -> Value {
     json!(object.get(path).and_then(vsphere::Value::as_bool))
 }
 
-fn adapters(object: &Object) -> Value {
-    let devices = object.get(DEVICES);
-    let devices = devices.into_iter().flat_map(vsphere::Value::items);
-    devices
+fn adapters(object: &Object) -> Vec<Value> {
+    disk::devices(object)
         .filter(|device| device.get("macAddress").is_some())
-        .map(adapter)
-        .take(SHOWN)
+        .map(|device| Value::Object(nic::row(device)))
         .collect()
-}
-
-fn adapter(device: &vsphere::Value) -> Value {
-    let text = |path: &str| device.text_at(path).map(guard::text::sanitize);
-    json!({
-        "label": text("deviceInfo.label"),
-        "mac": text("macAddress"),
-        "network": text("backing.deviceName").or_else(|| text("backing.port.portgroupKey")).or_else(|| text("backing.opaqueNetworkId")),
-        "connected": device.at("connectable.connected").and_then(vsphere::Value::as_bool),
-    })
 }
 
 fn addresses(object: &Object) -> Value {

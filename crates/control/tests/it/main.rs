@@ -9,6 +9,8 @@ mod actions;
 mod certificates;
 mod checks;
 mod credentials;
+mod devices;
+mod devices_asked;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
