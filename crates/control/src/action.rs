@@ -2,9 +2,12 @@
 
 mod credential;
 pub(crate) mod delete;
-mod disk;
+pub(crate) mod device;
+pub(crate) mod disk;
 pub(crate) mod inventory;
 pub(crate) mod power;
+pub(crate) mod question;
+mod reconfig;
 pub(crate) mod reconfigure;
 pub(crate) mod snapshot;
 mod tree;

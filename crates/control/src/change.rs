@@ -201,7 +201,7 @@ pub(crate) fn found_done(
 /// The answer to `preview: true`.
 pub(crate) fn preview(action: &str, plan: Plan) -> Map<String, Value> {
     let mut warnings = plan.warnings;
-    if let Some(refusal) = plan.refusal {
+    if let Some(refusal) = plan.refusal.filter(|_| plan.changed) {
         warnings.insert(0, format!("It would be refused now: {}", refusal.message()));
     }
     let undo = if plan.changed {

@@ -38,6 +38,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "argument.wrong_type",
         "an argument is of another type than the tool takes",
     ),
+    (
+        "attribute.unknown",
+        "a custom attribute was named that the vCenter does not have",
+    ),
     ("call.cancelled", "the client cancelled the call"),
     ("call.timeout", "a call did not end within its time"),
     (
@@ -70,6 +74,24 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a cursor was given out for another list",
     ),
     (
+        "device.ambiguous",
+        "more than one device fits what was named",
+    ),
+    (
+        "device.has_snapshots",
+        "a disk cannot be changed while the VM has snapshots",
+    ),
+    ("device.linked", "a disk stands on the disk of another VM"),
+    (
+        "device.no_free_unit",
+        "no controller of the VM has room for another disk",
+    ),
+    ("device.not_found", "the VM has no such device"),
+    (
+        "harm.found",
+        "something hangs on the object that the change would do harm to",
+    ),
+    (
         "host.http",
         "the server answered with an HTTP status that is no answer",
     ),
@@ -86,6 +108,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("login.lost", "the answer to a login was lost"),
     ("login.refused", "the server refused user and password"),
+    (
+        "network.unusable",
+        "a network is none that VMs are connected to",
+    ),
     (
         "object.ambiguous",
         "several objects beside VMs fit what was named",
@@ -143,6 +169,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "profile.wrong_key",
         "a profile was encrypted with another key",
     ),
+    (
+        "question.other",
+        "a VM asks another question than the one that was answered",
+    ),
     ("request.key", "a request's key is not one"),
     ("request.target", "a request's target is not one"),
     ("snapshot.ambiguous", "several snapshots fit"),
@@ -151,6 +181,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "it is not said which snapshot",
     ),
     ("snapshot.not_found", "there is no such snapshot"),
+    (
+        "snapshot.unsupported",
+        "no snapshot of the VM can be taken as it is now",
+    ),
     ("target.changed", "the object is not the one that was meant"),
     ("task.lost", "nobody knows how a task ended"),
     ("vm.ambiguous", "several VMs fit"),

@@ -15,6 +15,7 @@ use vsphere::{MoRef, Object, Question, Session};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::fault;
+use crate::table::Action;
 
 pub(crate) use find::{by_uuid, decoded, missing_identifier};
 pub(crate) use path::Containers;
@@ -31,10 +32,12 @@ const PATHS: &[&str] = &[
     "runtime.connectionState",
     "runtime.question",
     "runtime.consolidationNeeded",
+    "runtime.faultToleranceState",
     "summary.config.instanceUuid",
     "summary.config.uuid",
     "summary.config.template",
     "summary.config.managedBy",
+    "disabledMethod",
 ];
 
 /// How long a look after a change may take: shorter than the time that a call is given beyond its
@@ -142,6 +145,13 @@ impl Machine {
         if !self.instance_uuid().is_empty() {
             arguments.insert("instance_uuid".to_owned(), json!(self.instance_uuid()));
         }
+        // An undo takes back what was done to this very machine: what hangs on it in any case does not
+        // stand in its way.
+        let standing = crate::harm::standing(self);
+        let takes_it = Action::find(action).is_some_and(|row| row.takes("override"));
+        if takes_it && !standing.is_empty() {
+            arguments.insert("override".to_owned(), json!(standing));
+        }
         arguments.extend(crate::connection::same_way(call.arguments));
         arguments
     }
@@ -214,7 +224,7 @@ pub(crate) fn asked(question: &Question, effect: ErrorEffect) -> Failure {
     Failure::new(
         "vm.question",
         format!(
-            "Answer the VM's question in the vSphere client first: {}",
+            "Answer the VM's question first (`answer_question`): {}",
             question.text
         ),
     )

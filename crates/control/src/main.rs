@@ -26,6 +26,7 @@ mod codes;
 mod connection;
 mod failure;
 mod fault;
+mod harm;
 mod listing;
 mod machine;
 mod mcp;

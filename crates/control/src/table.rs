@@ -9,6 +9,7 @@
 mod argument;
 mod connection;
 mod credential;
+mod device;
 mod machine;
 mod power;
 mod snapshot;
@@ -145,6 +146,10 @@ const FAMILIES: &[Family] = &[
     Family {
         rows: snapshot::ROWS,
         arguments: snapshot::ARGUMENTS,
+    },
+    Family {
+        rows: device::ROWS,
+        arguments: device::ARGUMENTS,
     },
     Family {
         rows: credential::ROWS,

@@ -4,12 +4,27 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::value::MoRef;
+use crate::value::{MoRef, Value};
 
 const OPEN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
 xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
 xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">";
+
+/// The types of scalars that XML Schema defines; all others are vim25's own.
+const SCALARS: &[&str] = &[
+    "anyURI",
+    "base64Binary",
+    "boolean",
+    "byte",
+    "dateTime",
+    "double",
+    "float",
+    "int",
+    "long",
+    "short",
+    "string",
+];
 
 /// A request being written. Everything given is escaped; names of elements are the code's own.
 pub(crate) struct Envelope {
@@ -128,6 +143,39 @@ impl Envelope {
         self.escaped(name, &reference.kind);
         self.raw("\">");
         self.escaped(name, &reference.id);
+        self.close(name)
+    }
+
+    /// A value as it is: scalar, reference or struct, with its type where it has one.
+    pub(crate) fn value(&mut self, name: &str, value: &Value) -> &mut Self {
+        self.raw("<");
+        self.raw(name);
+        if let Some(ty) = &value.ty {
+            self.raw(" xsi:type=\"");
+            if SCALARS.contains(&&**ty) {
+                self.raw("xsd:");
+            }
+            self.escaped(name, ty);
+            self.raw("\"");
+        }
+        if let Some(kind) = &value.kind {
+            self.raw(" type=\"");
+            self.escaped(name, kind);
+            self.raw("\"");
+        }
+        self.raw(">");
+        if value.fields.is_empty() {
+            self.escaped(name, &value.text);
+        }
+        for (field, value) in &value.fields {
+            // Names that were read come from a server: what is no name of the API is not sent back.
+            if field
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            {
+                self.value(field, value);
+            }
+        }
         self.close(name)
     }
 

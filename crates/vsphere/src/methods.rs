@@ -3,23 +3,15 @@
 //! Those that start a task return it; [`Session::wait`] tells how it ended. An error's
 //! [`Error::effect`] says whether the change may have happened nevertheless.
 
+mod config;
+
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};
 use crate::session::{Session, UserSession};
 use crate::transport::Deed;
 use crate::value::{MoRef, Value};
 
-/// New sizes for a VM (`VirtualMachineConfigSpec`); what is `None` stays as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Reconfigure {
-    /// `config.changeVersion` as read: the server refuses (`ConcurrentAccess`) if somebody else
-    /// changed the VM since.
-    pub change_version: Option<String>,
-    /// Number of virtual CPUs.
-    pub cpus: Option<u32>,
-    /// Memory in MiB.
-    pub memory_mib: Option<u64>,
-}
+pub use config::{DeviceChange, FileOperation, Operation, Reconfigure};
 
 impl Session {
     /// Sends a change that starts a task.
@@ -137,26 +129,6 @@ impl Session {
         envelope
             .flag("removeChildren", children)
             .flag("consolidate", true);
-        self.start(envelope).await
-    }
-
-    /// `ReconfigVM_Task`.
-    ///
-    /// # Errors
-    /// Those of any change.
-    pub async fn reconfigure(&self, vm: &MoRef, spec: &Reconfigure) -> Result<MoRef, Error> {
-        let mut envelope = self.envelope("ReconfigVM_Task", vm);
-        envelope.open("spec");
-        if let Some(version) = &spec.change_version {
-            envelope.text("changeVersion", version);
-        }
-        if let Some(cpus) = spec.cpus {
-            envelope.text("numCPUs", &cpus.to_string());
-        }
-        if let Some(memory) = spec.memory_mib {
-            envelope.text("memoryMB", &memory.to_string());
-        }
-        envelope.close("spec");
         self.start(envelope).await
     }
 

@@ -125,6 +125,70 @@ impl Value {
     }
 }
 
+/// Making values to send. What was read and is sent back keeps its types and all its fields.
+impl Value {
+    /// An empty struct of this type.
+    pub fn record(ty: &str) -> Self {
+        Self {
+            ty: Some(ty.into()),
+            ..Self::default()
+        }
+    }
+
+    /// A scalar that carries the name of its type, as `string`: where the API allows any.
+    pub fn typed_text(ty: &str, text: &str) -> Self {
+        Self {
+            ty: Some(ty.into()),
+            text: text.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A reference.
+    pub fn reference(to: &MoRef) -> Self {
+        Self {
+            kind: Some(to.kind.as_str().into()),
+            text: to.id.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// With one more field, behind those that it has: in the order of the API's schema.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
+    /// With a field as given: in the place of the one of that name, else before the first of `later`.
+    #[must_use]
+    pub fn replacing(mut self, name: &str, value: impl Into<Value>, later: &[&str]) -> Self {
+        let value = value.into();
+        if let Some((_, old)) = self.fields.iter_mut().find(|(n, _)| &**n == name) {
+            *old = value;
+            return self;
+        }
+        let at = self.fields.iter().position(|(n, _)| later.contains(&&**n));
+        let at = at.unwrap_or(self.fields.len());
+        self.fields.insert(at, (name.into(), value));
+        self
+    }
+}
+
+/// A number, as a server would send it.
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::from(number.to_string().as_str())
+    }
+}
+
+/// A boolean, as a server would send it.
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::from(if flag { "true" } else { "false" })
+    }
+}
+
 /// A scalar, as a server would send it without a type.
 impl From<&str> for Value {
     fn from(text: &str) -> Self {

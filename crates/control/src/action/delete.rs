@@ -3,12 +3,14 @@
 use serde_json::{Map, Value, json};
 use vsphere::MoRef;
 
-use super::disk::{self, DEVICES, Disk};
+use super::disk::Disk;
 use super::tree::Tree;
+use crate::argument::Arguments;
 use crate::call::Call;
 use crate::change::{self, Deed, Done, Ended, Plan, Undo, Verify};
 use crate::failure::Failure;
-use crate::machine::{Machine, reread};
+use crate::harm::{self, Level};
+use crate::machine::{Machine, decoded, reread};
 use policy::answer::ErrorEffect;
 
 /// How many disks and snapshots are listed that go with it; the totals are always there.
@@ -30,20 +32,17 @@ const REFUSED: &[&str] = &[
 
 /// Deletes a machine.
 pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
-    let machine = match Machine::find(call, &["snapshot", DEVICES]).await {
+    let machine = match Machine::find(call, &["snapshot"]).await {
         Ok(machine) => machine,
         Err(failure) => return done_before(call, &failure).ok_or(failure),
     };
-    let disks = disk::all(&machine.object);
+    let harm = harm::check(call, &machine, Level::Whole).await?;
+    let disks = harm.disks();
     let tree = Tree::of(&machine.object);
     let power = machine.power_state();
     let mut warnings = machine.warnings();
-    if power != "poweredOff" {
-        warnings.push(format!(
-            "The server may refuse it now: the VM is {power}; it is not powered off unasked"
-        ));
-    }
-    if machine.object.is_unreadable(DEVICES) {
+    warnings.extend(harm.warnings(call));
+    if !harm.knows_disks() {
         warnings.push(
             "Its disks cannot be read with this user: they are deleted all the same".to_owned(),
         );
@@ -55,8 +54,8 @@ pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failur
             tree.all.len()
         ));
     }
-    for disk in &disks {
-        if let Some(note) = disk.note {
+    for disk in disks {
+        if let Some(note) = disk.note() {
             warnings.push(format!("{}: {note}", disk.label));
         }
     }
@@ -84,8 +83,14 @@ pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failur
             after: pointed(0),
         }),
         warnings,
-        refusal: machine.unfit(),
-        extra: Map::from_iter([("destroys".to_owned(), destroys)]),
+        refusal: machine
+            .unfit()
+            .or_else(|| not_off(&power))
+            .or_else(|| harm.refusal(call)),
+        extra: Map::from_iter([
+            ("destroys".to_owned(), destroys),
+            ("hangs_on_it".to_owned(), Value::Object(harm.shown())),
+        ]),
     };
     change::carry_out(
         call,
@@ -97,16 +102,51 @@ pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failur
     .await
 }
 
+/// A machine that is not off is not deleted, and not powered off unasked.
+fn not_off(power: &str) -> Option<Failure> {
+    (power != "poweredOff").then(|| {
+        Failure::new(
+            "vsphere.invalid_power_state",
+            format!("Power the VM off first (`power_off`): it is {power}, and only a VM that is off is deleted"),
+        )
+        .with("power_state", power)
+    })
+}
+
 /// The answer to a repeated attempt whose very machine is no longer there: the attempt before
 /// may have deleted it.
 fn done_before(call: &Call<'_>, failure: &Failure) -> Option<Map<String, Value>> {
     let target = call.expected_target?;
-    let named = target.get("moref")?.as_str();
-    let is_it = named == call.arguments.text("moref")
-        && target.get("server")?.as_str() == Some(&call.server);
+    let is_it = target.get("moref")?.is_string()
+        && target.get("server")?.as_str() == Some(&call.server)
+        && is_named(call.arguments, target);
     let is_repeated = call.is_repeated && !call.is_preview();
     (is_repeated && is_it && failure.code() == "vm.not_found")
         .then(|| change::found_done(call.row.word, Value::Object(target.clone()), gone()))
+}
+
+/// Whether the call names the machine that was prepared, however it names it.
+fn is_named(arguments: &Arguments, target: &Map<String, Value>) -> bool {
+    let is = |field: &str, given: &str| {
+        target
+            .get(field)
+            .and_then(Value::as_str)
+            .is_some_and(|text| text.eq_ignore_ascii_case(given))
+    };
+    match (
+        arguments.text("moref"),
+        arguments.text("vm_uuid"),
+        arguments.text("vm_name"),
+    ) {
+        (Some(moref), _, _) => is("moref", moref),
+        // A BIOS uuid is not in the target: the machine that it named cannot be told any more.
+        (None, Some(uuid), _) => is("instance_uuid", uuid),
+        (None, None, Some(name)) => target
+            .get("name")
+            .and_then(Value::as_str)
+            .is_some_and(|of_target| decoded(of_target) == decoded(name)),
+        (None, None, None) => false,
+    }
 }
 
 fn gone() -> Map<String, Value> {

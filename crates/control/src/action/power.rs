@@ -8,6 +8,7 @@ use vsphere::{MoRef, Object};
 use crate::call::Call;
 use crate::change::{self, Deed, Done, Ended, Plan, Undo, Verify};
 use crate::failure::Failure;
+use crate::harm::{self, Harm, Level};
 use crate::machine::{Machine, look, reread};
 
 const ON: &str = "poweredOn";
@@ -86,6 +87,11 @@ pub(crate) async fn change(call: &Call<'_>, switch: Switch) -> Result<Map<String
     let after = switch.leads_to();
     let mut warnings = machine.warnings();
     let changed = before != after;
+    let harm = match switch {
+        Switch::Off | Switch::Suspend => harm::check(call, &machine, Level::State).await?,
+        Switch::On | Switch::Shutdown => Harm::default(),
+    };
+    warnings.extend(harm.warnings(call));
     if changed {
         warnings.extend(switch.objection(&before));
         if switch == Switch::Shutdown
@@ -108,7 +114,7 @@ pub(crate) async fn change(call: &Call<'_>, switch: Switch) -> Result<Map<String
             after: pointed(after),
         }),
         warnings,
-        refusal: machine.unfit(),
+        refusal: machine.unfit().or_else(|| harm.refusal(call)),
         extra: Map::new(),
     };
     let deed = Flip {
@@ -229,6 +235,8 @@ pub(crate) async fn reset(call: &Call<'_>) -> Result<Map<String, Value>, Failure
     if before != ON {
         warnings.push(format!("The server may refuse it now: the VM is {before}"));
     }
+    let harm = harm::check(call, &machine, Level::State).await?;
+    warnings.extend(harm.warnings(call));
     let plan = Plan {
         target: machine.target(&call.server),
         changed: true,
@@ -240,7 +248,7 @@ pub(crate) async fn reset(call: &Call<'_>) -> Result<Map<String, Value>, Failure
         ),
         verify: None,
         warnings,
-        refusal: machine.unfit(),
+        refusal: machine.unfit().or_else(|| harm.refusal(call)),
         extra: Map::new(),
     };
     change::carry_out(

@@ -1,147 +1,196 @@
-//! reconfigure: the number of CPUs and the memory of a machine.
+//! reconfigure: CPUs, memory, notes and custom attributes of a machine.
+
+mod rules;
+pub(crate) mod values;
 
 use serde_json::{Map, Value, json};
-use vsphere::{MoRef, Object, Reconfigure};
+use vsphere::{Object, Reconfigure};
 
-use crate::argument::{self, Arguments};
+use super::reconfig::{self, VERSION};
 use crate::call::Call;
-use crate::change::{self, Deed, Done, Ended, Plan, Undo, Verify};
-use crate::failure::Failure;
+use crate::change::{self, Deed, Done, Plan, Undo, Verify};
+use crate::failure::{Failure, nearest};
 use crate::machine::{Machine, look};
+use policy::answer::ErrorEffect;
+use values::{ANNOTATION, ATTRIBUTES, AUTO_CORES, DEFINED, SET};
 
-/// What can be set: the argument, and the property that holds it.
-const FIELDS: [(&str, &str); 2] = [
-    ("cpu", "config.hardware.numCPU"),
-    ("memory_mb", "config.hardware.memoryMB"),
-];
+pub(crate) use rules::check;
 
-/// What is read besides, for the warnings and for the server's own comparison.
-const MORE: &[&str] = &[
+/// What is read of the machine: the values, what the rules look at, and the version.
+const PATHS: &[&str] = &[
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
     "config.hardware.numCoresPerSocket",
-    "config.changeVersion",
+    "config.annotation",
+    VERSION,
     "config.cpuHotAddEnabled",
+    "config.cpuHotRemoveEnabled",
     "config.memoryHotAddEnabled",
+    "config.hotPlugMemoryIncrementSize",
+    "config.hotPlugMemoryLimit",
+    "config.memoryReservationLockedToMax",
+    DEFINED,
+    SET,
 ];
 
-/// At least one value is to be set; `expect` may hold the same fields alone.
-pub(crate) fn check(arguments: &Arguments) -> Result<(), Failure> {
-    if FIELDS
-        .iter()
-        .all(|(name, _)| arguments.whole(name).is_none())
-    {
-        return Err(Failure::new(
-            "argument.missing",
-            "Pass `cpu` or `memory_mb`, or both: without one there is nothing to set",
-        )
-        .with("argument", "cpu"));
-    }
-    let Some(expect) = arguments.fields("expect") else {
-        return Ok(());
-    };
-    for (name, value) in expect {
-        if !FIELDS.iter().any(|(field, _)| field == name) || whole(value).is_none() {
-            return Err(Failure::new(
-                "argument.wrong_type",
-                "Pass `expect` as an object with `cpu` and `memory_mb`, each a whole number",
-            )
-            .with("argument", "expect"));
-        }
-    }
-    Ok(())
-}
-
-fn whole(value: &Value) -> Option<i64> {
-    value.as_number().and_then(argument::whole)
-}
-
-/// Sets CPUs and memory.
+/// Sets what the call names.
 pub(crate) async fn change(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
-    let machine = Machine::find(call, MORE).await?;
-    let wanted = |name: &str| call.arguments.whole(name);
-    let mut before = Map::new();
-    let mut after = Map::new();
-    for (name, path) in FIELDS {
-        if let Some(value) = wanted(name) {
-            let Some(now) = machine.whole(path) else {
-                return Err(Failure::new(
-                    "vm.unreadable",
-                    format!(
-                        "Let the user read the VM's hardware: `{name}` cannot be read, so it is not changed"
-                    ),
-                ));
-            };
-            before.insert(name.to_owned(), json!(now));
-            after.insert(name.to_owned(), json!(value));
+    let after = values::wanted(call.arguments);
+    let attributes = after.get(ATTRIBUTES).and_then(Value::as_object);
+    if attributes.is_some() && call.session.content().find("customFieldsManager").is_none() {
+        return Err(Failure::new(
+            "platform.unsupported",
+            "Call it on the vCenter that manages this host, or leave out `attributes`: a standalone ESXi host has no custom attributes",
+        )
+        .with("platform", "esxi")
+        .with("needs", "vcenter"));
+    }
+    let machine = Machine::find(call, &paths(call)).await?;
+    if after.get("cores_per_socket") == Some(&json!(0)) && !knows_automatic(call) {
+        return Err(Failure::new(
+            "argument.out_of_range",
+            "Pass `cores_per_socket` as 1 or more: only servers from 8.0 on choose it by themselves (0)",
+        )
+        .with("argument", "cores_per_socket"));
+    }
+    let defined = values::defined(&machine.object);
+    for name in attributes.into_iter().flat_map(Map::keys) {
+        if !defined.iter().any(|(_, known)| known == name) {
+            return Err(unknown_attribute(name, &defined));
         }
+    }
+    let before = values::now(&machine.object, &after);
+    if let Some(name) = before.iter().find(|(_, value)| value.is_null()) {
+        return Err(Failure::new(
+            "vm.unreadable",
+            format!(
+                "Let the user read the VM: `{}` cannot be read, so it is not changed",
+                name.0
+            ),
+        ));
     }
     let changed = before != after;
-    let running = machine.power_state() != "poweredOff";
-    let mut undo_call = machine.arguments(call, "reconfigure");
-    undo_call.extend(before.clone());
-    undo_call.insert("expect".to_owned(), Value::Object(after.clone()));
-    let undo = if running {
-        Undo::conditional(
-            undo_call,
-            "A running VM cannot shrink: the undo needs it powered off",
-        )
-    } else {
-        Undo::exact(undo_call)
-    };
     let mut refusal = machine.unfit();
-    if changed && let Some(moved) = moved(call.arguments, &machine, call) {
-        refusal = Some(moved);
+    if changed {
+        refusal = refusal
+            .or_else(|| moved(call, &machine))
+            .or_else(|| rules::hot(&machine, &before, &after));
     }
     let mut warnings = machine.warnings();
-    warnings.extend(objections(&machine, &before, &after));
+    warnings.extend(rules::objections(&machine, &before, &after));
     let plan = Plan {
         target: machine.target(&call.server),
         changed,
+        undo: undo(call, &machine, &before, &after),
         verify: Some(Verify {
             arguments: machine.arguments(call, "get_vm"),
-            before: pointed(&before),
-            after: pointed(&after),
+            before: values::pointed(&before),
+            after: values::pointed(&after),
         }),
-        before,
-        after,
-        undo,
+        before: before.clone(),
+        after: after.clone(),
         warnings,
         refusal,
         extra: Map::new(),
     };
-    let spec = Reconfigure {
-        change_version: machine
-            .object
-            .text("config.changeVersion")
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned),
-        cpus: wanted("cpu").and_then(|cpus| u32::try_from(cpus).ok()),
-        memory_mib: wanted("memory_mb").and_then(|memory| u64::try_from(memory).ok()),
+    let deed = Set {
+        keys: defined,
+        before,
+        after,
+        machine,
     };
-    change::carry_out(
-        call,
-        plan,
-        Resize {
-            machine: machine.reference,
-            spec,
-        },
+    change::carry_out(call, plan, deed).await
+}
+
+/// Whether the server lets a VM's cores per socket follow its CPUs.
+fn knows_automatic(call: &Call<'_>) -> bool {
+    let major = call.session.api_version().split('.').next();
+    major
+        .and_then(|major| major.parse::<u32>().ok())
+        .is_some_and(|major| major >= 8)
+}
+
+fn paths(call: &Call<'_>) -> Vec<&'static str> {
+    let mut paths = PATHS.to_vec();
+    // An older server refuses the whole request for a property that it does not know.
+    if knows_automatic(call) {
+        paths.push(AUTO_CORES);
+    }
+    paths
+}
+
+fn unknown_attribute(name: &str, defined: &[(i64, String)]) -> Failure {
+    let names: Vec<&str> = defined.iter().map(|(_, name)| name.as_str()).collect();
+    let shown: Vec<String> = names
+        .iter()
+        .take(100)
+        .map(|name| guard::text::sanitize_to(name, 80))
+        .collect();
+    Failure::new(
+        "attribute.unknown",
+        format!(
+            "Pass custom attributes that the vCenter has for VMs, or define it there first: there is no `{}`",
+            guard::text::sanitize_to(name, 80)
+        ),
     )
-    .await
+    .with("nearest", nearest(name, names))
+    .with("allowed", shown)
+}
+
+/// The call that brings the old values back, and what it does not bring back.
+fn undo(
+    call: &Call<'_>,
+    machine: &Machine,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Undo {
+    let mut undo = machine.arguments(call, "reconfigure");
+    let mut expect = Map::new();
+    let mut lost = false;
+    for (name, value) in before
+        .iter()
+        .filter(|(name, value)| after.get(*name) != Some(value))
+    {
+        let restored = match name.as_str() {
+            ANNOTATION if value == &json!("") => ("clear_annotation", json!(true)),
+            ANNOTATION if values::annotation_is_altered(&machine.object) => {
+                lost = true;
+                continue;
+            }
+            name => (name, value.clone()),
+        };
+        undo.insert(restored.0.to_owned(), restored.1);
+        expect.insert(name.clone(), after[name].clone());
+    }
+    if lost && expect.is_empty() {
+        return Undo::none(
+            "The old notes hold line breaks or are too long: no call can bring them back",
+        );
+    }
+    let resizes = rules::SIZES
+        .iter()
+        .any(|(name, _)| expect.contains_key(*name));
+    undo.insert("expect".to_owned(), Value::Object(expect));
+    if lost {
+        Undo::lossy(
+            undo,
+            "The old notes hold line breaks or are too long: they are not brought back",
+        )
+    } else if resizes && machine.power_state() != "poweredOff" {
+        Undo::conditional(
+            undo,
+            "A running VM cannot shrink: the undo needs it powered off",
+        )
+    } else {
+        Undo::exact(undo)
+    }
 }
 
 /// The refusal if a value that was expected is no longer there.
-fn moved(arguments: &Arguments, machine: &Machine, call: &Call<'_>) -> Option<Failure> {
-    let expect = arguments.fields("expect")?;
-    let found: Map<String, Value> = FIELDS
-        .iter()
-        .filter(|(name, _)| expect.contains_key(*name))
-        .map(|(name, path)| ((*name).to_owned(), json!(machine.whole(path))))
-        .collect();
-    let same = expect
-        .iter()
-        .all(|(name, value)| found.get(name).and_then(Value::as_i64) == whole(value));
-    if same {
+fn moved(call: &Call<'_>, machine: &Machine) -> Option<Failure> {
+    let expect = call.arguments.fields("expect")?;
+    let found = values::now(&machine.object, expect);
+    if values::same(&found, expect) {
         return None;
     }
     Some(
@@ -155,97 +204,128 @@ fn moved(arguments: &Arguments, machine: &Machine, call: &Call<'_>) -> Option<Fa
     )
 }
 
-/// What the server is likely to object to.
-fn objections(
-    machine: &Machine,
-    before: &Map<String, Value>,
-    after: &Map<String, Value>,
-) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let step = |name: &str| Some((before.get(name)?.as_i64()?, after.get(name)?.as_i64()?));
-    if machine.power_state() != "poweredOff" {
-        for (name, hot_add) in [
-            ("cpu", "config.cpuHotAddEnabled"),
-            ("memory_mb", "config.memoryHotAddEnabled"),
-        ] {
-            match step(name) {
-                Some((now, then)) if then < now => {
-                    warnings.push(format!(
-                        "The server may refuse it now: `{name}` cannot shrink while the VM runs"
-                    ));
-                }
-                Some((now, then)) if then > now && !machine.flag(hot_add) => {
-                    warnings.push(format!("The server may refuse it now: `{name}` cannot grow while the VM runs, hot-add is off"));
-                }
-                _ => {}
-            }
-        }
-    }
-    let cores = machine
-        .whole("config.hardware.numCoresPerSocket")
-        .unwrap_or(1)
-        .max(1);
-    if let Some((_, cpus)) = step("cpu")
-        && cpus % cores != 0
-    {
-        warnings.push(format!(
-            "The server may refuse it: {cpus} CPUs do not divide into sockets of {cores} cores"
-        ));
-    }
-    warnings
+struct Set {
+    machine: Machine,
+    keys: Vec<(i64, String)>,
+    before: Map<String, Value>,
+    after: Map<String, Value>,
 }
 
-fn pointed(values: &Map<String, Value>) -> Map<String, Value> {
-    values
-        .iter()
-        .map(|(name, value)| (format!("/vm/{name}"), value.clone()))
-        .collect()
-}
-
-fn values(object: &Object, spec: &Reconfigure) -> Map<String, Value> {
-    let set = [spec.cpus.is_some(), spec.memory_mib.is_some()];
-    FIELDS
-        .iter()
-        .zip(set)
-        .filter(|(_, set)| *set)
-        .map(|((name, path), _)| {
-            (
-                (*name).to_owned(),
-                json!(object.get(path).and_then(vsphere::Value::as_i64)),
-            )
+impl Set {
+    /// What differs, for ReconfigVM_Task; nothing if that has nothing to do.
+    fn spec(&self) -> Option<Reconfigure> {
+        let differs = |name: &str| {
+            let value = self.after.get(name)?;
+            (self.before.get(name) != Some(value)).then_some(value)
+        };
+        let whole = |name: &str| differs(name).and_then(Value::as_u64);
+        let small = |name: &str| whole(name).and_then(|value| u32::try_from(value).ok());
+        let spec = Reconfigure {
+            annotation: differs(ANNOTATION)
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            cpus: small("cpu"),
+            cores_per_socket: small("cores_per_socket"),
+            memory_mib: whole("memory_mb"),
+            ..Reconfigure::default()
+        };
+        (spec != Reconfigure::default()).then(|| Reconfigure {
+            change_version: reconfig::version(&self.machine),
+            ..spec
         })
-        .collect()
+    }
+
+    /// The attributes that differ, with their keys.
+    fn attributes(&self) -> Vec<(i64, &str, &str)> {
+        let of = |map: &Map<String, Value>, name: &str| {
+            map.get(ATTRIBUTES)
+                .and_then(|all| all.get(name))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let wanted = self.after.get(ATTRIBUTES).and_then(Value::as_object);
+        wanted
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| of(&self.before, name) != of(&self.after, name))
+            .filter_map(|(name, value)| {
+                let key = self.keys.iter().find(|(_, known)| known == name)?.0;
+                Some((key, name.as_str(), value.as_str()?))
+            })
+            .collect()
+    }
+
+    /// Sets one attribute. A lost answer is looked after.
+    async fn set_field(
+        &self,
+        call: &Call<'_>,
+        (key, name, value): (i64, &str, &str),
+    ) -> Result<(), Failure> {
+        call.sent.change("SetField");
+        let vm = &self.machine.reference;
+        let Err(error) = call.session.set_field(vm, key, value).await else {
+            return Ok(());
+        };
+        let failure = change::not_started(call, error);
+        if failure.effect() == ErrorEffect::Unknown
+            && let Some(now) = look(call.session, vm, &[DEFINED, SET]).await
+            && values::attribute(&now, name).as_deref() == Some(value)
+        {
+            return Ok(());
+        }
+        Err(failure)
+    }
 }
 
-struct Resize {
-    machine: MoRef,
-    spec: Reconfigure,
-}
-
-impl Deed for Resize {
+impl Deed for Set {
     async fn perform(&self, call: &Call<'_>) -> Result<Done, Failure> {
-        let vm = &self.machine;
-        let start = call.session.reconfigure(vm, &self.spec);
-        let (ended, task) = change::through_task(call, "ReconfigVM_Task", vm, start).await?;
-        let now = look(call.session, vm, &FIELDS.map(|(_, path)| path)).await;
-        let after = now.map(|object| values(&object, &self.spec));
-        if matches!(ended, Ended::Forgotten) {
-            let wanted = [
-                self.spec.cpus.map(i64::from),
-                self.spec.memory_mib.and_then(|mib| i64::try_from(mib).ok()),
-            ];
-            let there = after.as_ref().is_some_and(|after| {
-                FIELDS.iter().zip(wanted).all(|((name, _), wanted)| {
-                    wanted.is_none() || after.get(*name).and_then(Value::as_i64) == wanted
-                })
-            });
-            if !there {
-                return Err(change::forgotten("ReconfigVM_Task", &task));
+        let mut task = None;
+        let mut done: Vec<&str> = Vec::new();
+        let of_reconfig = |object: &Object| {
+            let now = values::now(object, &self.after);
+            let but_attributes = |map: &Map<String, Value>| {
+                let mut map = map.clone();
+                map.remove(ATTRIBUTES);
+                map
+            };
+            but_attributes(&now) == but_attributes(&self.after)
+        };
+        if let Some(spec) = self.spec() {
+            let sent =
+                reconfig::send(call, &self.machine, &spec, &paths(call), of_reconfig).await?;
+            task = sent.task;
+            done.push("ReconfigVM_Task");
+        }
+        for attribute in self.attributes() {
+            if let Err(failure) = self.set_field(call, attribute).await {
+                let partly = failure.effect() == ErrorEffect::None && !done.is_empty();
+                let failure = failure.with("attribute", attribute.1).with("done", done);
+                return Err(if partly {
+                    failure.leaving(ErrorEffect::Partial)
+                } else {
+                    failure
+                });
+            }
+            done.push(attribute.1);
+        }
+        let now = look(call.session, &self.machine.reference, &paths(call)).await;
+        let after = now.map(|object| values::now(&object, &self.after));
+        let mut extra = Map::new();
+        if let Some(after) = &after {
+            // The server took it, and shows something else: that is not passed over.
+            let other: Vec<&String> = after
+                .iter()
+                .filter(|(name, value)| self.after.get(*name) != Some(value))
+                .map(|(name, _)| name)
+                .collect();
+            if !other.is_empty() {
+                extra.insert("not_as_asked".to_owned(), json!(other));
             }
         }
         Ok(Done {
             after,
-            task: Some(task),
+            task,
+            extra,
             ..Done::default()
         })
     }

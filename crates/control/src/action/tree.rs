@@ -92,9 +92,15 @@ impl Tree {
     /// Those that fit everything that the arguments say; `None` if they say nothing.
     pub(super) fn matching(&self, arguments: &Arguments) -> Option<Vec<usize>> {
         let said = Said::of(arguments);
+        // A name goes before a path that is spelt the same.
+        let is_name = self.all.iter().any(|snapshot| said.names(snapshot));
+        let named = |at: usize| match said.name {
+            Some(path) if !is_name => self.lies_at(at, path),
+            _ => said.names(&self.all[at]),
+        };
         said.any().then(|| {
             (0..self.all.len())
-                .filter(|at| said.fits(&self.all[*at]))
+                .filter(|at| named(*at) && said.fits(&self.all[*at]))
                 .collect()
         })
     }
@@ -113,7 +119,7 @@ impl Tree {
             [] => Err(self.not_found(arguments)),
             several => Err(Failure::new(
                 "snapshot.ambiguous",
-                format!("Pass the `snapshot_id` of one of those in `candidates`: {} snapshots fit, and none is chosen for you", several.len()),
+                format!("Pass the `snapshot_id`, or the `path` as `snapshot_name`, of one of those in `candidates`: {} snapshots fit, and none is chosen for you", several.len()),
             )
             .with("candidates", several.iter().take(20).map(|at| self.row(*at)).collect::<Vec<_>>())),
         }
@@ -175,7 +181,33 @@ impl Tree {
             here = self.all[at].parent;
         }
         names.reverse();
-        guard::text::sanitize(&names.join(" > "))
+        guard::text::sanitize(&names.iter().fold(String::new(), |mut path, name| {
+            path.push('/');
+            // A slash within a name would look like a step of the path.
+            path.push_str(&decoded(name).replace('/', "%2f"));
+            path
+        }))
+    }
+
+    /// Whether `path` leads to the snapshot: `/root/child`, or its end, as `parent/child`.
+    fn lies_at(&self, at: usize, path: &str) -> bool {
+        let (from_root, path) = match path.strip_prefix('/') {
+            Some(path) => (true, path),
+            None => (false, path),
+        };
+        if !from_root && !path.contains('/') {
+            return false;
+        }
+        let mut here = Some(at);
+        for step in path.rsplit('/') {
+            match here {
+                Some(at) if decoded(&self.all[at].name) == decoded(step) => {
+                    here = self.all[at].parent;
+                }
+                _ => return false,
+            }
+        }
+        !from_root || here.is_none()
     }
 }
 
@@ -223,10 +255,13 @@ impl<'a> Said<'a> {
         self.id.is_some() || self.key.is_some()
     }
 
-    fn fits(&self, snapshot: &Snapshot) -> bool {
+    fn names(&self, snapshot: &Snapshot) -> bool {
         self.name
             .is_none_or(|name| decoded(name) == decoded(&snapshot.name))
-            && self.id.is_none_or(|id| id == snapshot.id)
+    }
+
+    fn fits(&self, snapshot: &Snapshot) -> bool {
+        self.id.is_none_or(|id| id == snapshot.id)
             && self.key.is_none_or(|key| snapshot.has_key(key))
     }
 

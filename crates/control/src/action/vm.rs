@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value, json};
 use vsphere::{FilterSpec, MoRef, Object, Question};
 
+use super::device::{cdrom, nic};
 use super::disk::{self, DEVICES, Disk};
+use super::reconfigure::values::{self, DEFINED, SET};
 use super::tree::Tree;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -42,6 +44,8 @@ const ROW: &[&str] = &[
 /// What one machine in detail needs besides.
 const DETAIL: &[&str] = &[
     "config.annotation",
+    DEFINED,
+    SET,
     "config.version",
     "config.files.vmPathName",
     "config.hardware.numCPU",
@@ -170,21 +174,54 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     put("cpu_hot_add", flag(object, "config.cpuHotAddEnabled"));
     put("memory_hot_add", flag(object, "config.memoryHotAddEnabled"));
     put("hardware_version", text(object, "config.version"));
-    put("annotation", text(object, "config.annotation"));
     put("vm_path", text(object, "config.files.vmPathName"));
     put(
         "tools_version_status",
         text(object, "guest.toolsVersionStatus2"),
     );
+    let attributes = values::attributes(object);
+    if !attributes.is_empty() {
+        put("attributes", Value::Object(attributes));
+    }
     let disks = disk::all(object);
     put("disks", disks.iter().take(SHOWN).map(Disk::row).collect());
-    put("network_adapters", adapters(object));
+    put("disks_total", json!(disks.len()));
+    let adapters = adapters(object);
+    put("network_adapters_total", json!(adapters.len()));
+    put(
+        "network_adapters",
+        adapters.into_iter().take(SHOWN).collect(),
+    );
+    put("cdroms", json!(cdrom::rows(object)));
     put("addresses", addresses(object));
     let tree = Tree::of(object);
     put("snapshots", json!(tree.all.len()));
     put("current_snapshot", json!(tree.current));
     if let Some(question) = machine.question() {
-        put("question", json!(guard::text::sanitize(&question.text)));
+        let text = guard::text::sanitize(&question.text);
+        put("question", json!(text));
+        put(
+            "question_id",
+            json!(guard::text::sanitize_to(&question.id, 80)),
+        );
+        let choices = question.choices.iter().take(20).map(|(key, label)| {
+            json!({ "key": guard::text::sanitize(key), "label": guard::text::sanitize(label) })
+        });
+        put("question_choices", choices.collect());
+    }
+    // Always: changes of them are verified here.
+    vm.insert(
+        "waits_for_answer".to_owned(),
+        json!(machine.question().is_some()),
+    );
+    vm.insert(
+        "consolidation_needed".to_owned(),
+        json!(machine.flag("runtime.consolidationNeeded")),
+    );
+    if !object.is_unreadable("config.annotation") {
+        // Also empty: a change of it is verified here.
+        let notes = values::shown_annotation(object);
+        vm.insert("annotation".to_owned(), json!(notes));
     }
     let mut answer = Map::new();
     answer.insert("action".to_owned(), json!(call.row.word));
@@ -275,24 +312,11 @@ fn flag(object: &Object, path: &str) -> Value {
     json!(object.get(path).and_then(vsphere::Value::as_bool))
 }
 
-fn adapters(object: &Object) -> Value {
-    let devices = object.get(DEVICES);
-    let devices = devices.into_iter().flat_map(vsphere::Value::items);
-    devices
+fn adapters(object: &Object) -> Vec<Value> {
+    disk::devices(object)
         .filter(|device| device.get("macAddress").is_some())
-        .map(adapter)
-        .take(SHOWN)
+        .map(|device| Value::Object(nic::row(device)))
         .collect()
-}
-
-fn adapter(device: &vsphere::Value) -> Value {
-    let text = |path: &str| device.text_at(path).map(guard::text::sanitize);
-    json!({
-        "label": text("deviceInfo.label"),
-        "mac": text("macAddress"),
-        "network": text("backing.deviceName").or_else(|| text("backing.port.portgroupKey")).or_else(|| text("backing.opaqueNetworkId")),
-        "connected": device.at("connectable.connected").and_then(vsphere::Value::as_bool),
-    })
 }
 
 fn addresses(object: &Object) -> Value {

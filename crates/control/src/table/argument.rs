@@ -140,6 +140,43 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Show target, before, after and undo of a change; changes nothing",
     },
     Argument {
+        name: "override",
+        kind: Kind::Texts {
+            most: 20,
+            longest: 60,
+        },
+        doc: "Findings to accept, by the names that the refusal lists",
+    },
+    Argument {
+        name: "datastore",
+        kind: NAME,
+        doc: "Datastore by name, path or reference",
+    },
+    Argument {
+        name: "network",
+        kind: NAME,
+        doc: "Network or port group by name, path or reference",
+    },
+    Argument {
+        name: "path",
+        kind: Kind::Text { longest: 1_000 },
+        doc: "Path on a datastore, e.g. [ds] folder/file",
+    },
+    Argument {
+        name: "device_key",
+        kind: Kind::Whole {
+            least: 0,
+            most: 1_000_000,
+            default: None,
+        },
+        doc: "Device by its key, as get_vm shows it",
+    },
+    Argument {
+        name: "annotation",
+        kind: Kind::Text { longest: 4_000 },
+        doc: "Notes of the VM",
+    },
+    Argument {
         name: "limit",
         kind: Kind::Whole {
             least: 1,

@@ -27,9 +27,28 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         doc: "Memory in MB",
     },
     Argument {
+        name: "cores_per_socket",
+        kind: Kind::Whole {
+            least: 0,
+            most: 4_096,
+            default: None,
+        },
+        doc: "Cores in each socket; 0 leaves it to the server (from 8.0 on)",
+    },
+    Argument {
+        name: "clear_annotation",
+        kind: Kind::Flag { default: None },
+        doc: "Empty the notes",
+    },
+    Argument {
+        name: "attributes",
+        kind: Kind::Fields,
+        doc: "Custom attributes by name, as texts; an empty one takes the value away",
+    },
+    Argument {
         name: "expect",
         kind: Kind::Fields,
-        doc: "Values (cpu, memory_mb) that must still be there, else nothing is changed",
+        doc: "Values, by argument, that must still be there, else nothing is changed",
     },
 ];
 
@@ -79,17 +98,25 @@ const GET_VM: Action = Action {
 const RECONFIGURE: Action = Action {
     word: "reconfigure",
     aliases: &["reconfigure_vm", "reconfig_vm", "vm_reconfigure"],
-    doc: "Set the number of CPUs and the memory of a VM (cpu, memory_mb; at least one)",
+    doc: "Set cpu, cores_per_socket, memory_mb, annotation or custom attributes of a VM (at least one)",
     risk: Risk::Destructive,
     effect: Effect::Idempotent,
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &[],
-    own: &["cpu", "memory_mb", "expect"],
+    own: &[
+        "cpu",
+        "memory_mb",
+        "cores_per_socket",
+        "annotation",
+        "clear_annotation",
+        "attributes",
+        "expect",
+    ],
     undo: &["reconfigure"],
     preview: true,
     probe: "the fields",
-    api: &["ReconfigVM_Task"],
+    api: &["ReconfigVM_Task", "SetField"],
     check: reconfigure::check,
     run: Run::Server(|call| Box::pin(reconfigure::change(call))),
 };
@@ -109,7 +136,7 @@ const DELETE: Action = Action {
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &[],
-    own: &[],
+    own: &["override"],
     undo: &[],
     preview: true,
     probe: "absence of the reference",

@@ -5,14 +5,14 @@ use super::{Action, Argument, Effect, Kind, Needs, Platform, Risk, Run, accept};
 use crate::action::snapshot;
 
 /// The rows of this family, in the order in which they are published.
-pub(super) const ROWS: &[&Action] = &[&LIST, &CREATE, &REVERT, &DELETE];
+pub(super) const ROWS: &[&Action] = &[&LIST, &CREATE, &REVERT, &DELETE, &DELETE_ALL, &CONSOLIDATE];
 
 /// The arguments of this family, in the order in which they are published.
 pub(super) const ARGUMENTS: &[Argument] = &[
     Argument {
         name: "snapshot_name",
         kind: NAME,
-        doc: "Snapshot by exact name; refused if several bear it",
+        doc: "Snapshot by exact name, or by path, e.g. parent/child; refused if several bear it",
     },
     Argument {
         name: "snapshot_id",
@@ -42,6 +42,13 @@ pub(super) const ARGUMENTS: &[Argument] = &[
             default: Some(false),
         },
         doc: "Quiesce guest file systems first",
+    },
+    Argument {
+        name: "safety_snapshot",
+        kind: Kind::Flag {
+            default: Some(false),
+        },
+        doc: "Take a snapshot first (with memory if the VM runs), to be able to come back",
     },
     Argument {
         name: "remove_children",
@@ -85,7 +92,7 @@ const CREATE: Action = Action {
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &["snapshot_name"],
-    own: &["description", "memory", "quiesce"],
+    own: &["description", "memory", "quiesce", "override"],
     undo: &["snapshot_delete"],
     preview: true,
     probe: "key in the description",
@@ -107,11 +114,17 @@ const REVERT: Action = Action {
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &[],
-    own: &["snapshot_name", "snapshot_id", "snapshot_key"],
-    undo: &[],
+    own: &[
+        "snapshot_name",
+        "snapshot_id",
+        "snapshot_key",
+        "safety_snapshot",
+        "override",
+    ],
+    undo: &["snapshot_revert"],
     preview: true,
     probe: "current snapshot, history of tasks",
-    api: &["RevertToSnapshot_Task"],
+    api: &["RevertToSnapshot_Task", "CreateSnapshot_Task"],
     check: snapshot::check,
     run: Run::Server(|call| Box::pin(snapshot::revert(call))),
 };
@@ -135,6 +148,7 @@ const DELETE: Action = Action {
         "snapshot_id",
         "snapshot_key",
         "remove_children",
+        "override",
     ],
     undo: &[],
     preview: true,
@@ -142,4 +156,45 @@ const DELETE: Action = Action {
     api: &["RemoveSnapshot_Task"],
     check: snapshot::check,
     run: Run::Server(|call| Box::pin(snapshot::delete(call))),
+};
+
+const DELETE_ALL: Action = Action {
+    word: "snapshot_delete_all",
+    aliases: &[
+        "delete_all_snapshots",
+        "remove_all_snapshots",
+        "snapshot_remove_all",
+        "vm_snapshot_delete_all",
+    ],
+    doc: "Delete all snapshots of a VM and merge their disks; the VM keeps its present state",
+    risk: Risk::Destructive,
+    effect: Effect::Idempotent,
+    needs: Needs::Machine,
+    platform: Platform::Any,
+    required: &[],
+    own: &["override"],
+    undo: &[],
+    preview: true,
+    probe: "absence of snapshots",
+    api: &["RemoveAllSnapshots_Task"],
+    check: accept,
+    run: Run::Server(|call| Box::pin(snapshot::delete_all(call))),
+};
+
+const CONSOLIDATE: Action = Action {
+    word: "consolidate_disks",
+    aliases: &["consolidate", "vm_consolidate", "consolidate_vm_disks"],
+    doc: "Merge the disks that a removed snapshot left behind, if the VM needs it",
+    risk: Risk::Destructive,
+    effect: Effect::Idempotent,
+    needs: Needs::Machine,
+    platform: Platform::Any,
+    required: &[],
+    own: &["override"],
+    undo: &[],
+    preview: true,
+    probe: "runtime.consolidationNeeded",
+    api: &["ConsolidateVMDisks_Task"],
+    check: accept,
+    run: Run::Server(|call| Box::pin(snapshot::consolidate(call))),
 };

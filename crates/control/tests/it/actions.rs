@@ -11,7 +11,7 @@ fn state(lab: &Lab, vm: &Value) -> Value {
 }
 
 /// Whether every pointer of a verify's side holds.
-fn holds(lab: &Lab, preview: &Value, side: &str) -> bool {
+pub(crate) fn holds(lab: &Lab, preview: &Value, side: &str) -> bool {
     let verify = &preview["verify"];
     let answer = lab.server.call(verify["arguments"].clone()).ok();
     verify[side]
@@ -140,8 +140,10 @@ fn a_repeated_attempt_that_finds_everything_done_does_not_deny_the_first_one() {
             "pilothouse/target": preview["target"],
         })
     };
+    let mut deleted = Value::Null;
     for action in ["power_off", "delete"] {
         let preview = lab.call(action, asked.clone()).ok();
+        deleted = preview.clone();
         let first = lab.call_with(action, of.clone(), meta(1, &preview)).ok();
         assert!(first.get("found_done").is_none());
         let second = lab.call_with(action, of.clone(), meta(2, &preview)).ok();
@@ -153,6 +155,21 @@ fn a_repeated_attempt_that_finds_everything_done_does_not_deny_the_first_one() {
         assert_eq!(second["before"], json!({}), "{action}");
         assert_eq!(second["undo"], Value::Null, "{action}");
         assert!(second["undo_note"].is_string(), "{action}");
+    }
+    // However the call names it.
+    for named in ["vm_name", "vm_uuid"] {
+        let value = if named == "vm_name" {
+            &vm["name"]
+        } else {
+            &vm["instance_uuid"]
+        };
+        let mut by = json!({});
+        by[named] = value.clone();
+        let again = lab.call_with("delete", by.clone(), meta(2, &deleted)).ok();
+        assert_eq!(again["found_done"], true, "{named}");
+        // A first attempt has nothing to have been done before it.
+        lab.call_with("delete", by, meta(1, &deleted))
+            .fails("vm.not_found", "none");
     }
     // Another machine that is not there, or one of another server, was not deleted by anyone.
     let mut other = json!({ "target": { "server": "another", "moref": vm["moref"] } });
@@ -206,19 +223,18 @@ fn c11_a_fault_of_the_server_keeps_its_type_and_words_and_changes_nothing() {
     let lab = Lab::new(&["-vm", "1"]);
     let vm = lab.vm();
     let refused: Answer = lab.call("delete", json!({ "moref": vm["moref"] }));
+    // This one is seen before it is sent.
     let body = refused.fails("vsphere.invalid_power_state", "none");
-    assert_eq!(body["fault"]["type"], "InvalidPowerState");
-    assert!(body["error"].as_str().unwrap().starts_with("Bring the VM"));
-    assert_eq!(
-        body["fault"]["detail"]["existingState"], "poweredOn",
-        "{body}"
-    );
+    assert_eq!(body["power_state"], "poweredOn");
+    assert!(body["fault"].is_null(), "{body}");
     lab.call("power_off", json!({ "moref": vm["moref"] })).ok();
     for action in ["suspend", "reset"] {
         let of = json!({ "moref": vm["moref"] });
         let refused = lab.call(action, of.clone());
         let body = refused.fails("vsphere.invalid_power_state", "none");
         assert_eq!(body["fault"]["type"], "InvalidPowerState", "{action}");
+        assert!(body["error"].as_str().unwrap().starts_with("Bring the VM"));
+        assert_eq!(body["fault"]["detail"]["existingState"], "poweredOff");
         // What an earlier step may put right is only a warning of the preview.
         let mut asked = of;
         asked["preview"] = json!(true);
@@ -246,7 +262,8 @@ fn delete_shows_what_goes_with_it_and_is_found_by_reference_alone() {
     let mut asked = of.clone();
     asked["preview"] = json!(true);
     let running = lab.call("delete", asked.clone()).ok();
-    assert!(running["warnings"].to_string().contains("may refuse"));
+    let warning = running["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("It would be refused now"), "{warning}");
     lab.call("power_off", of.clone()).ok();
     let preview = lab.call("delete", asked.clone()).ok();
     assert_eq!(preview["undo"], Value::Null);

@@ -9,9 +9,13 @@ mod actions;
 mod certificates;
 mod checks;
 mod credentials;
+mod devices;
+mod devices_asked;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
+mod hardware;
+mod harm;
 mod outside;
 mod protocol;
 mod reads;
@@ -20,5 +24,6 @@ mod scripted;
 mod sessions;
 mod snapshots;
 mod support;
+mod trees;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;

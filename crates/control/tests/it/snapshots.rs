@@ -111,7 +111,7 @@ fn c9_a_name_that_several_snapshots_bear_is_refused_and_a_reference_chooses() {
         );
         let body = refused.fails("snapshot.ambiguous", "none");
         assert_eq!(body["candidates"].as_array().unwrap().len(), 2);
-        assert_eq!(body["candidates"][1]["path"], "same > same");
+        assert_eq!(body["candidates"][1]["path"], "/same/same");
     }
     let unknown = lab.call(
         "snapshot_delete",

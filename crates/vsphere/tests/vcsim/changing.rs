@@ -131,6 +131,7 @@ async fn c2_a_vm_is_reconfigured_and_destroyed() {
         change_version: before.text("config.changeVersion").map(str::to_owned),
         cpus: Some(4),
         memory_mib: Some(8192),
+        ..Reconfigure::default()
     };
     let task = session.reconfigure(&vm, &spec).await.unwrap();
     assert_eq!(wait(&session, &task, &vm).await, Outcome::Success(None));
