@@ -50,6 +50,7 @@ async fn p5_a_plan_whose_companion_plays_it_down_is_asked_about_all_the_same() {
         "{:?}",
         shown.state.drift
     );
+    assert_eq!(outside.journal.count(&id, "approved"), 0);
     engine.resume(&id, person()).await.unwrap();
     let shown = engine.wait(&id, LONG).await.unwrap();
     assert_eq!(shown.state.approval().unwrap().subject, Subject::Plan);
