@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::Engine;
-use engine::ports::Listed;
+use engine::ports::{Clock as _, Listed};
+use engine::system::SystemClock;
 use serde_json::{Value, json};
 use workflow::event::{Direction, Event};
 use workflow::model::{Effect, Risk, StepId, WorkflowId};
@@ -229,4 +230,62 @@ async fn p12_a_list_is_what_the_journal_says_of_what_was_asked_for() {
     let (listed, total): (Vec<Listed>, u64) = engine.list(states, from, limit).await.unwrap();
     assert_eq!((listed.len(), total), (2, 2));
     assert_eq!(outside.journal.listed.lock().unwrap().take(), Some(asked));
+}
+
+#[tokio::test]
+async fn p11_the_row_of_each_step_is_there_from_the_beginning_and_says_where_it_stands() {
+    let outside = outside();
+    let engine = World::process(&outside, 1);
+    let id = create(&engine, json!([get("a", "cpu"), set("b", "nowhere", 1)])).await;
+    let rows = || {
+        let rows = outside.journal.steps.lock().unwrap();
+        let rows = rows.values();
+        rows.map(|row| (row.id.0.clone(), row.state.clone()))
+            .collect::<Vec<_>>()
+    };
+    let row = |id: &str, state: &str| (id.to_owned(), state.to_owned());
+    assert_eq!(rows(), [row("a", "pending"), row("b", "pending")]);
+    engine.run(&id, &person()).await.unwrap();
+    approve(&engine, &id).await;
+    engine.wait(&id, LONG).await.unwrap();
+    assert_eq!(rows(), [row("a", "succeeded"), row("b", "failed")]);
+    let failed = outside.journal.steps.lock().unwrap()[&(id, 1)].clone();
+    assert!(failed.error.unwrap().starts_with("store.not_found"));
+}
+
+#[tokio::test]
+async fn p18_an_answer_that_could_not_be_stored_is_stored_with_the_next_one() {
+    let outside = outside();
+    let engine = World::process(&outside, 1);
+    for name in ["cpu", "disk"] {
+        outside.companion.held.hold(Direction::Do, name);
+    }
+    let members = [set("a", "cpu", 4), set("b", "disk", 1)];
+    let id = begin(&engine, json!([{"id": "g", "parallel": members}])).await;
+    approve(&engine, &id).await;
+    outside.companion.held.wait_for(2).await;
+    outside.journal.refuses.lock().unwrap().insert(id.clone());
+    outside.companion.held.let_go();
+    outside.companion.held.hold(Direction::Do, "disk");
+    let shown = engine.wait(&id, LONG).await.unwrap();
+    assert!(shown.stalled.is_some());
+    outside.journal.refuses.lock().unwrap().clear();
+    outside.companion.held.let_go();
+    // Nobody looks meanwhile.
+    let stored = async {
+        while outside.journal.count(&id, "completed") == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let stored = tokio::time::timeout(LONG, stored).await;
+    assert!(stored.is_ok(), "{:?}", outside.journal.kinds(&id));
+    assert_eq!(outside.journal.count(&id, "outcome"), 2);
+}
+
+#[tokio::test]
+async fn p7_the_clock_of_the_machine_waits_until_its_time() {
+    let began = SystemClock.now();
+    assert!(began > 1_700_000_000_000, "milliseconds since 1970");
+    SystemClock.until(began + 20).await;
+    assert!(SystemClock.now() >= began + 20);
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use engine::ports::{
     Batch, Clock, Dispatch, Hold, Ids, Journal, JournalError, Listed, Outgoing, Own, Owners, Ports,
-    Recorded, Unfit, WorkflowRow,
+    Recorded, StepRow, Unfit, WorkflowRow,
 };
 use engine::{Engine, Settings};
 use serde_json::{Map, Value, json};
@@ -32,6 +32,8 @@ pub(crate) struct FakeJournal {
     /// What is durable.
     pub(crate) stored: Mutex<BTreeMap<WorkflowId, Vec<Recorded>>>,
     rows: Mutex<BTreeMap<WorkflowId, WorkflowRow>>,
+    /// Of each step its row.
+    pub(crate) steps: Mutex<BTreeMap<(WorkflowId, u64), StepRow>>,
     /// Which workflow holds which object.
     held: Mutex<BTreeMap<String, WorkflowId>>,
     /// How many transactions there were.
@@ -184,10 +186,9 @@ impl Ports for World {
 impl Journal for World {
     async fn append(&self, batch: Batch) -> Result<(), JournalError> {
         self.alive().await;
-        let _turn = match self.process {
-            1 => Some(self.outside.storing.lock().await),
-            _ => None,
-        };
+        if self.process == 1 {
+            drop(self.outside.storing.lock().await);
+        }
         let journal = &self.outside.journal;
         let asked = journal.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let from = journal.fails_from.load(Ordering::SeqCst);
@@ -228,6 +229,9 @@ impl Journal for World {
             Hold::Release => held.retain(|_, by| *by != batch.workflow),
         }
         events.extend(batch.events);
+        let row = |row: StepRow| ((batch.workflow.clone(), row.index), row);
+        let mut steps = journal.steps.lock().unwrap();
+        steps.extend(batch.steps.into_iter().map(row));
         if own == Own::Give {
             self.disown(&batch.workflow);
         }
@@ -333,7 +337,14 @@ impl Dispatch for World {
                 extra: Map::new(),
             });
         }
-        Ok(self.outside.companion.facts(call))
+        match *self.outside.companion.unfit.lock().unwrap() {
+            Some(code) => Err(Unfit {
+                code,
+                message: "It is not there".to_owned(),
+                extra: Map::new(),
+            }),
+            None => Ok(self.outside.companion.facts(call)),
+        }
     }
 
     async fn call(&self, outgoing: Outgoing) -> Reply {
@@ -456,7 +467,7 @@ pub(crate) async fn approve_all(engine: &Engine<World>, id: &WorkflowId) -> engi
 /// Long enough for anything that ends.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// Four changes: one exact, one destructive, one that cannot be undone, one more.
+/// Four changes: one exact, one destructive, one without undo, and one more.
 pub(crate) const STEPS: &[(&str, &str, &str, i64)] = &[
     ("first", "set", "cpu", 4),
     ("look", "get", "cpu", 0),

@@ -53,6 +53,8 @@ pub(crate) struct FakeCompanion {
     pub(crate) repeated: Mutex<HashMap<(Direction, String), (u32, Fault)>>,
     /// Who is here now, and who was at most.
     pub(crate) visits: Visits,
+    /// Why nothing can be said of its tools.
+    pub(crate) unfit: Mutex<Option<&'static str>>,
     /// Every call that came, previews too.
     pub(crate) sent: Mutex<Vec<Outgoing>>,
     /// Who is not answered yet.
