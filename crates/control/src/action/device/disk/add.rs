@@ -193,7 +193,7 @@ fn free_slot(machine: &Machine, arguments: &Arguments) -> Result<Slot, Failure> 
             .filter(|device| whole(device, "controllerKey") == Some(key(controller)))
             .filter_map(|device| whole(device, "unitNumber"))
             .collect();
-        let is_free = |at: i64| !taken.contains(&at) && !(is_scsi && at == own);
+        let is_free = |at: i64| !(taken.contains(&at) || is_scsi && at == own);
         let free = match unit {
             Some(unit) => Some(unit).filter(|unit| is_free(*unit)),
             None => (0..*units).find(|at| is_free(*at)),
