@@ -34,6 +34,7 @@ pub(crate) fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.text("path").is_none() {
         return check_size(arguments);
     }
+    super::super::cdrom::check_path(arguments)?;
     for name in ["size_gb", "size_mb", "thin", "datastore"] {
         if arguments.given(name).is_some() {
             return Err(Failure::new(
