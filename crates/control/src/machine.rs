@@ -42,7 +42,7 @@ const PATHS: &[&str] = &[
 
 /// How long a look after a change may take: shorter than the time that a call is given beyond its
 /// own to say how far it came.
-const LOOK: Duration = Duration::from_secs(2);
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// A machine as it was read just now.
 #[derive(Debug)]
