@@ -319,7 +319,8 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
         vm.insert("annotation".to_owned(), json!(notes));
     }
     if !fields.is_empty() {
-        put("fields", Value::Object(column::by_path(object, &fields)));
+        let values = Value::Object(column::by_path(object, &fields));
+        vm.insert("fields".to_owned(), values);
     }
     let mut answer = Map::new();
     answer.insert("action".to_owned(), json!(call.row.word));

@@ -262,10 +262,7 @@ fn c10_vms_are_found_by_annotation_and_custom_attribute() {
         assert_eq!(found["vms"][0]["moref"], vm["moref"]);
     }
     let one = lab.call("get_vm", json!({ "moref": moref })).ok();
-    assert_eq!(
-        one["vm"]["attributes"],
-        json!({ "Owner": "team & blue" })
-    );
+    assert_eq!(one["vm"]["attributes"], json!({ "Owner": "team & blue" }));
     assert_eq!(one["vm"]["annotation"], "nightly backup");
     let other = lab.call("list_vms", json!({ "filter": { "attribute:Ownr": "x" } }));
     assert_eq!(other.fails("filter.unknown", "none")["nearest"][0], "Owner");

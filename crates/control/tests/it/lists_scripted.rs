@@ -316,14 +316,22 @@ fn a_cluster_says_its_drs_and_ha() {
 fn c12_whatever_a_property_holds_is_shown_as_json_that_can_be_read() {
     let deep = "<a>".repeat(120) + "x" + &"</a>".repeat(120);
     let typed = |kind: &str, text: &str| {
-        format!("<propSet><name>overallStatus</name><val xsi:type=\"{kind}\">{text}</val></propSet>")
+        format!(
+            "<propSet><name>overallStatus</name><val xsi:type=\"{kind}\">{text}</val></propSet>"
+        )
     };
     let texts = "<string>a</string><string>\u{202e}b</string>";
     for (value, shown) in [
         (typed("xsd:int", "7"), json!(7)),
         (typed("xsd:int", "seven"), json!("seven")),
-        (typed("xsd:long", "9007199254740993"), json!("9007199254740993")),
-        (typed("xsd:long", "99999999999999999999"), json!("99999999999999999999")),
+        (
+            typed("xsd:long", "9007199254740993"),
+            json!("9007199254740993"),
+        ),
+        (
+            typed("xsd:long", "99999999999999999999"),
+            json!("99999999999999999999"),
+        ),
         (typed("xsd:boolean", "1"), json!(true)),
         (typed("xsd:boolean", "maybe"), json!("maybe")),
         (typed("xsd:double", "1.5"), json!(1.5)),
@@ -331,7 +339,10 @@ fn c12_whatever_a_property_holds_is_shown_as_json_that_can_be_read() {
         (typed("xsd:string", "a\u{202e}\u{200b}b"), json!("ab")),
         (typed("ArrayOfString", texts), json!(["a", "b"])),
         (typed("ArrayOfString", ""), json!([])),
-        (typed("New", "<x>1</x><y>2</y><x>3</x>"), json!({ "_type": "New", "x": ["1", "3"], "y": "2" })),
+        (
+            typed("New", "<x>1</x><y>2</y><x>3</x>"),
+            json!({ "_type": "New", "x": ["1", "3"], "y": "2" }),
+        ),
         (typed("", ""), json!("")),
         (typed("New", &deep), Value::Null),
     ] {
@@ -344,7 +355,10 @@ fn c12_whatever_a_property_holds_is_shown_as_json_that_can_be_read() {
             crowd(move |n, _| (n == 1).then(|| object.clone())),
         );
         let filter = json!({ "name": "web01" });
-        let all = list(&scene, &json!({ "fields": ["overallStatus"], "filter": filter }));
+        let all = list(
+            &scene,
+            &json!({ "fields": ["overallStatus"], "filter": filter }),
+        );
         let seen = &all["vms"][0]["fields"]["overallStatus"];
         if shown.is_null() {
             // Deeper than a reader of JSON follows: cut, and said.
