@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::fault;
 use crate::table::Action;
 
-pub(crate) use find::{by_uuid, decoded, missing_identifier};
+pub(crate) use find::{by_path, by_uuid, decoded, missing_identifier};
 pub(crate) use path::Containers;
 
 /// The type of a virtual machine in the vSphere API.
@@ -64,7 +64,9 @@ impl Machine {
     /// of the server.
     pub(crate) async fn find(call: &Call<'_>, more: &[&str]) -> Result<Self, Failure> {
         let reference = find::locate(call).await?;
-        let paths: Vec<&str> = PATHS.iter().chain(more).copied().collect();
+        let mut paths: Vec<&str> = PATHS.iter().chain(more).copied().collect();
+        paths.sort_unstable();
+        paths.dedup();
         let (object, containers) = tokio::join!(
             call.session.properties(&reference, &paths),
             Containers::read(call.session)

@@ -16,6 +16,8 @@ mod devices_asked;
 mod fake;
 mod hardware;
 mod harm;
+mod lists;
+mod lists_scripted;
 mod outside;
 mod protocol;
 mod reads;
