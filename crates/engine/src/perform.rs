@@ -111,7 +111,7 @@ impl<P: Ports> Engine<P> {
                                 direction,
                                 facts,
                                 meta: Meta {
-                                    key,
+                                    key: key.clone(),
                                     attempt,
                                     target,
                                 },
@@ -129,6 +129,7 @@ impl<P: Ports> Engine<P> {
                         step,
                         direction,
                         attempt,
+                        key,
                         took_ms,
                         reply,
                     };
@@ -154,13 +155,14 @@ impl<P: Ports> Engine<P> {
                 Job::new(async move {
                     let start = Instant::now();
                     let mut next = None;
-                    if let Some(reply) = engine.poll(&live, &step, call, key, read).await {
+                    if let Some(reply) = engine.poll(&live, &step, call, key.clone(), read).await {
                         let took_ms = millis(start);
                         engine.keep_success(&id, &step, &reply);
                         let command = Command::Replied {
                             step,
                             direction: Direction::Do,
                             attempt,
+                            key,
                             took_ms,
                             reply,
                         };

@@ -158,6 +158,8 @@ pub enum Command {
         direction: Direction,
         /// Of which attempt.
         attempt: u32,
+        /// The key of the deed: attempts are counted anew when a person says that it did not happen.
+        key: String,
         /// How long it took, in milliseconds.
         took_ms: u64,
         /// What came of it.
@@ -289,6 +291,14 @@ impl Effect {
     }
 }
 
+/// Which sending an answer belongs to.
+#[derive(Clone, Copy)]
+struct Of {
+    attempt: u32,
+    /// Of the deed that the step is about now, and not of one that a person has settled since.
+    is_current: bool,
+}
+
 /// What follows from a command.
 ///
 /// # Errors
@@ -329,12 +339,19 @@ pub fn decide(
             step,
             direction,
             attempt,
+            key,
             took_ms,
             reply,
-        } => match direction {
-            Direction::Do => outcome::replied(&mut turn, &step, attempt, took_ms, &reply),
-            Direction::Undo => back::replied(&mut turn, &step, attempt, took_ms, &reply),
-        },
+        } => {
+            let of = Of {
+                attempt,
+                is_current: key == turn.state.key(&step, direction),
+            };
+            match direction {
+                Direction::Do => outcome::replied(&mut turn, &step, of, took_ms, &reply),
+                Direction::Undo => back::replied(&mut turn, &step, of, took_ms, &reply),
+            }
+        }
         Command::Probed {
             step,
             direction,

@@ -13,7 +13,7 @@ use crate::state::{Phase, State, Step, StepStatus, UNKNOWN};
 use super::outcome::{failure, probe_of};
 use super::send::send_change;
 use super::turn::{Turn, not_now};
-use super::{ATTEMPTS, Effect as Deed, RECOVERIES, approval, forward};
+use super::{ATTEMPTS, Effect as Deed, Of, RECOVERIES, approval, forward};
 
 /// A person wants what was done to be undone: the ordered list of undos is asked about.
 pub(super) fn ask(turn: &mut Turn<'_>) -> Result<(), Refusal> {
@@ -268,16 +268,11 @@ fn try_again(turn: &mut Turn<'_>, step: &StepId, found: &Step, why: &str) -> boo
 }
 
 /// Report of an undo.
-pub(super) fn replied(
-    turn: &mut Turn<'_>,
-    step: &StepId,
-    attempt: u32,
-    took_ms: u64,
-    reply: &Reply,
-) {
+pub(super) fn replied(turn: &mut Turn<'_>, step: &StepId, of: Of, took_ms: u64, reply: &Reply) {
     let Some((_, found)) = turn.state.step(step) else {
         return;
     };
+    let attempt = of.attempt;
     let outcome = match reply {
         Reply::Success { sha256, size, .. } => Outcome::Succeeded {
             sha256: sha256.clone(),
@@ -292,8 +287,11 @@ pub(super) fn replied(
             why: text::sanitize(why),
         },
     };
-    if found.in_flight != Some(Direction::Undo) || found.undo_attempt != attempt {
-        let contradicts = found.status == StepStatus::RollbackFailed
+    let expected =
+        found.in_flight == Some(Direction::Undo) && found.undo_attempt == attempt && of.is_current;
+    if !expected {
+        // An undo whose key is not the current one failed before another took its place.
+        let contradicts = (found.status == StepStatus::RollbackFailed || !of.is_current)
             && matches!(outcome, Outcome::Succeeded { .. });
         turn.event(Event::LateReply {
             step: step.clone(),

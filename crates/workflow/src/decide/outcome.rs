@@ -12,7 +12,7 @@ use crate::state::{Phase, State, Step, StepStatus};
 use super::forward::{advance, call_to_prepare, resolved};
 use super::send::{send_change, send_read};
 use super::turn::Turn;
-use super::{ATTEMPTS, Effect, Unfit, back};
+use super::{ATTEMPTS, Effect, Of, Unfit, back};
 
 /// A step that could not be sent at all.
 pub(super) fn failed_unsent(turn: &mut Turn<'_>, step: &StepId, unfit: Unfit) {
@@ -76,26 +76,21 @@ fn retry(turn: &mut Turn<'_>, step: &StepId) {
 }
 
 /// Report of a call.
-pub(super) fn replied(
-    turn: &mut Turn<'_>,
-    step: &StepId,
-    attempt: u32,
-    took_ms: u64,
-    reply: &Reply,
-) {
+pub(super) fn replied(turn: &mut Turn<'_>, step: &StepId, of: Of, took_ms: u64, reply: &Reply) {
     let Some((_, found)) = turn.state.step(step) else {
         return;
     };
+    let attempt = of.attempt;
     let found = found.clone();
     let change = found.changes();
     let outcome = outcome(&turn.state, step, &found, reply);
     let expected = if change {
-        found.in_flight == Some(Direction::Do) && found.attempt == attempt
+        found.in_flight == Some(Direction::Do) && found.attempt == attempt && of.is_current
     } else {
         found.is_open() && turn.state.phase == Phase::Running
     };
     if !expected {
-        late(turn, step, &found, attempt, outcome);
+        late(turn, step, &found, of, outcome);
         return;
     }
     if !change && let Outcome::Unknown { why } = &outcome {
@@ -226,12 +221,15 @@ pub(super) fn failure(code: &str, error: &str, left: Left) -> Outcome {
 }
 
 /// An answer that comes when its step is not waiting for it.
-fn late(turn: &mut Turn<'_>, step: &StepId, found: &Step, attempt: u32, outcome: Outcome) {
+fn late(turn: &mut Turn<'_>, step: &StepId, found: &Step, of: Of, outcome: Outcome) {
     if !found.changes() {
         return;
     }
-    let settles = found.status == StepStatus::Unknown && found.attempt == attempt;
+    let attempt = of.attempt;
+    let settles = found.status == StepStatus::Unknown && found.attempt == attempt && of.is_current;
     let contradicts = match (&outcome, found.status) {
+        // Another deed took its place, since a person said that it did not happen.
+        _ if !of.is_current => matches!(outcome, Outcome::Succeeded { .. }),
         (Outcome::Succeeded { .. }, StepStatus::Failed) => true,
         (Outcome::Failed { left, .. }, StepStatus::Succeeded) => *left == Left::Nothing,
         _ => false,

@@ -85,10 +85,12 @@ fn p18_what_gets_lost_is_sent_so_often() {
             (attempt(&read), attempt(&change)),
             (Some(count), Some(count))
         );
+        let key = read.state.key(&step_id(0), Direction::Do);
         read = read.to(Command::Replied {
             step: step_id(0),
             direction: Direction::Do,
             attempt: count,
+            key,
             took_ms: 1,
             reply: lost(),
         });
@@ -114,14 +116,69 @@ fn p18_what_gets_lost_is_sent_so_often() {
     assert!(settled.to(probed(Verdict::NotInEffect)).events.is_empty());
 }
 
+/// A person said that the change did not happen, and it was sent anew: its attempts are counted anew.
+/// The answer of the first deed is not taken for that of the second.
+#[test]
+fn p18_an_answer_of_a_deed_that_was_settled_is_not_taken_for_the_next_ones() {
+    let sent_anew = || {
+        let flow = Flow::of(&[Destroy])
+            .run()
+            .yes()
+            .prepared(0)
+            .yes()
+            .prepared(0);
+        let old = flow.state.key(&step_id(0), Direction::Do);
+        let flow = flow.replied(0, Direction::Do, lost());
+        let flow = flow.to(probed(Verdict::NotInEffect));
+        assert_eq!(flow.status(), Status::Paused);
+        let flow = flow.to(Command::Resolve {
+            step: step_id(0),
+            happened: false,
+            outputs: BTreeMap::new(),
+            by: person(),
+            note: "I looked".to_owned(),
+        });
+        let review = Some(flow.review());
+        let flow = flow.to(Command::Resume {
+            by: person(),
+            review,
+            probes: BTreeMap::new(),
+        });
+        let flow = flow.prepared(0).yes().prepared(0);
+        assert_eq!(flow.state.steps[0].in_flight, Some(Direction::Do));
+        assert_ne!(flow.state.key(&step_id(0), Direction::Do), old);
+        (flow, old)
+    };
+    for (reply, against) in [(success(), true), (failure(Left::Nothing), false)] {
+        let (flow, key) = sent_anew();
+        let late = Command::Replied {
+            step: step_id(0),
+            direction: Direction::Do,
+            attempt: flow.state.steps[0].attempt,
+            key,
+            took_ms: 1,
+            reply,
+        };
+        let after = flow.to(late);
+        assert_eq!(after.kinds_of_events(), ["late_reply"]);
+        assert!(matches!(
+            after.events[..],
+            [Event::LateReply { contradicts, .. }] if contradicts == against
+        ));
+        assert_eq!(after.state.steps[0].in_flight, Some(Direction::Do));
+    }
+}
+
 /// An answer of another attempt is recorded, and flagged where it contradicts.
 #[test]
 fn p18_an_answer_of_another_attempt_settles_nothing() {
     let late = |flow: Flow, attempt, reply| {
+        let key = flow.state.key(&step_id(0), Direction::Do);
         flow.to(Command::Replied {
             step: step_id(0),
             direction: Direction::Do,
             attempt,
+            key,
             took_ms: 1,
             reply,
         })

@@ -31,10 +31,12 @@ fn p4_a_workflow_begins_once_and_ends_once() {
     let mut over = Flow::of(&[Read]).run();
     assert_eq!((over.status(), over.effects.len()), (Status::Running, 1));
     over = over.prepared(0);
+    let key = over.state.key(&step_id(0), Direction::Do);
     over = over.to(Command::Replied {
         step: step_id(0),
         direction: Direction::Do,
         attempt: 1,
+        key,
         took_ms: 1,
         reply: success(),
     });

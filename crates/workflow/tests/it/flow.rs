@@ -121,10 +121,12 @@ impl Flow {
             Direction::Do => step.attempt,
             Direction::Undo => step.undo_attempt,
         };
+        let key = self.state.key(&step_id(place), direction);
         self.to(Command::Replied {
             step: step_id(place),
             direction,
             attempt,
+            key,
             took_ms: 1,
             reply,
         })

@@ -219,10 +219,12 @@ fn p18_an_intent_and_a_rollback_by_hand_take_the_objects_that_they_name() {
         BTreeSet::from([object_of(0)]),
         "once more, which is the same"
     );
+    let id = run.state.id.clone();
     let done = |i: usize, attempt: u32| Command::Replied {
         step: step_id(i),
         direction: Direction::Do,
         attempt,
+        key: format!("{id}/{}/do/0", step_id(i)),
         took_ms: 1,
         reply: Reply::Success {
             body: json!({"vm": {"on": true}}),

@@ -206,6 +206,7 @@ fn p18_a_process_that_ends_begins_nothing() {
         step: step_id(0),
         direction,
         attempt: 1,
+        key: Flow::of(&[Write]).state.key(&step_id(0), direction),
         took_ms: 1,
         reply,
     };

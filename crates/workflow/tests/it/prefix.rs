@@ -201,6 +201,7 @@ impl Run {
                 step,
                 direction,
                 attempt,
+                key,
                 change,
                 ..
             } => {
@@ -223,6 +224,7 @@ impl Run {
                     step,
                     direction,
                     attempt,
+                    key,
                     took_ms: 1,
                     reply,
                 }
@@ -231,12 +233,15 @@ impl Run {
                 self.now = self.now.max(until);
                 Command::Woke { step, until }
             }
-            Effect::Poll { step, attempt, .. } => {
+            Effect::Poll {
+                step, attempt, key, ..
+            } => {
                 let place = self.state.position(&step).unwrap();
                 Command::Replied {
                     step,
                     direction: Direction::Do,
                     attempt,
+                    key,
                     took_ms: 1,
                     reply: success(!self.script.fails.contains_key(&place)),
                 }

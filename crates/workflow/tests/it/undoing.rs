@@ -340,6 +340,7 @@ fn p4_the_answer_of_a_read_comes_too_late() {
         step: step_id(0),
         direction: Direction::Do,
         attempt: 1,
+        key: flow.state.key(&step_id(0), Direction::Do),
         took_ms: 1,
         reply: success(),
     };

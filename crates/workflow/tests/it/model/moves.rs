@@ -86,18 +86,9 @@ impl Search {
 
     /// An answer comes when nobody waits for it any more.
     ///
-    /// An answer of an older generation has its attempt's number to be told by, and no more: the
-    /// engine reports each call once, so one with the number of what is in flight does not come.
+    /// Of the very deed and attempt that is in flight that does not come: the engine reports each call once.
     fn late(&mut self, state: &State, around: Around, late: Late) {
-        let (place, direction, _) = late.key;
-        let step = &state.steps[place];
-        let attempt = match direction {
-            Direction::Do => step.attempt,
-            Direction::Undo => step.undo_attempt,
-        };
-        if key_of(state, place, direction) != late.key && attempt == late.attempt {
-            return;
-        }
+        let (place, direction, generation) = late.key;
         let reply = if late.arrived {
             success()
         } else {
@@ -108,6 +99,12 @@ impl Search {
                 step: step_id(place),
                 direction,
                 attempt: late.attempt,
+                key: format!(
+                    "{}/{}/{}/{generation}",
+                    state.id,
+                    step_id(place),
+                    direction.word()
+                ),
                 took_ms: 1,
                 reply,
             };
@@ -139,6 +136,7 @@ impl Search {
                         step: step.clone(),
                         direction,
                         attempt,
+                        key: state.key(&step, direction),
                         took_ms: 1,
                         reply,
                     };
@@ -156,6 +154,7 @@ impl Search {
                         step: step.clone(),
                         direction: Direction::Do,
                         attempt,
+                        key: state.key(&step, Direction::Do),
                         took_ms: 1,
                         reply,
                     };
@@ -242,6 +241,8 @@ fn late_means(state: &State, late: Late, events: &[Event], effects: &[Effect]) -
             assert!(!settles || !known(outcome), "it settles nothing: {step:#?}");
             let said = matches!(outcome, Outcome::Succeeded { .. });
             let against = match (direction, step.status) {
+                // Another deed took its place, since somebody said that it did not happen.
+                _ if key_of(state, place, direction) != late.key => said,
                 (Direction::Do, StepStatus::Failed)
                 | (Direction::Undo, StepStatus::RollbackFailed) => said,
                 (Direction::Do, StepStatus::Succeeded) => matches!(outcome, Outcome::Failed { .. }),
