@@ -112,7 +112,7 @@ impl Lab {
         let snapshots = self.ok(&look("snapshot_list"))["snapshots"].clone();
         json!({
             "machine": {"power_state": seen["power_state"], "cpu": seen["cpu"], "memory_mb": seen["memory_mb"]},
-            "disks": every(&seen["disks"], &["file", "unit", "capacity_bytes"]),
+            "disks": every(&seen["disks"], &["unit", "capacity_bytes"]),
             "adapters": every(&seen["network_adapters"], &["network", "adapter", "start_connected"]),
             "snapshots": names(&snapshots), "profiles": profiles,
         })
@@ -146,13 +146,13 @@ impl Lab {
         arguments["moref"] = machine["moref"].clone();
         arguments["instance_uuid"] = machine["instance_uuid"].clone();
         let mut known = json!({"snapshot_name": "before", "cpu": 4, "memory_mb": 512});
-        for (actions, name, value) in [
-            (&["add_disk"][..], "size_mb", json!(16)),
-            (&["grow_disk"], "size_gb", json!(100)),
-            (&["add_nic"], "network", json!("VM Network")),
-            (&["connect_nic"], "start_connected", json!(false)),
+        for (action, name, value) in [
+            ("add_disk", "size_mb", json!(16)),
+            ("grow_disk", "size_gb", json!(100)),
+            ("add_nic", "network", json!("VM Network")),
+            ("connect_nic", "start_connected", json!(false)),
         ] {
-            if actions.contains(&row.action.as_str()) {
+            if action == row.action {
                 known[name] = value;
             }
         }
