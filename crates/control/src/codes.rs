@@ -6,9 +6,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ("action.missing", "a call does not say what to do"),
     ("action.unknown", "an action was named that does not exist"),
     ("action.wrong_type", "the action is not a string"),
+    ("alarm.not_found", "an alarm was named that is not raised"),
     (
         "answer.too_large",
         "an answer does not fit into the largest answer allowed",
+    ),
+    (
+        "argument.conflict",
+        "arguments were passed that exclude each other",
     ),
     (
         "argument.missing",
@@ -74,6 +79,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a cursor was given out for another list",
     ),
     (
+        "datastore.no_such_folder",
+        "there is no such folder on the datastore",
+    ),
+    (
+        "datastore.not_accessible",
+        "the server cannot read the datastore now",
+    ),
+    (
         "device.ambiguous",
         "more than one device fits what was named",
     ),
@@ -98,6 +111,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ("host.no_tls", "no TLS connection came about"),
     ("host.not_vsphere", "what answers is no vSphere server"),
     ("host.unreachable", "the server cannot be reached"),
+    (
+        "host.vsan_mode_missing",
+        "it is not said what becomes of a host's vSAN data",
+    ),
     (
         "internal.error",
         "a part of the program was used in a way that it should not",
@@ -187,6 +204,11 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("target.changed", "the object is not the one that was meant"),
     ("task.lost", "nobody knows how a task ended"),
+    (
+        "task.not_cancelable",
+        "the server says that a task cannot be cancelled",
+    ),
+    ("task.not_found", "the server knows no such task"),
     ("vm.ambiguous", "several VMs fit"),
     ("vm.changed_since", "a VM was changed meanwhile"),
     (

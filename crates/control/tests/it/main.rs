@@ -16,6 +16,8 @@ mod devices_asked;
 mod fake;
 mod hardware;
 mod harm;
+mod history;
+mod maintenance;
 mod outside;
 mod protocol;
 mod reads;
@@ -27,3 +29,4 @@ mod support;
 mod trees;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;
+mod watched;
