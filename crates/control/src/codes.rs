@@ -100,6 +100,16 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "no controller of the VM has room for another disk",
     ),
     ("device.not_found", "the VM has no such device"),
+    ("guest.login_refused", "the guest refused its account"),
+    ("guest.not_ready", "a guest takes no guest operations now"),
+    (
+        "guest.process_lost",
+        "a guest no longer knows a process that was started in it",
+    ),
+    (
+        "guest.program_failed",
+        "a program ran in a guest and ended with an exit code other than 0",
+    ),
     (
         "harm.found",
         "something hangs on the object that the change would do harm to",
@@ -185,6 +195,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "profile.wrong_key",
         "a profile was encrypted with another key",
+    ),
+    (
+        "profile.wrong_kind",
+        "a profile holds an account of another kind than is needed",
     ),
     (
         "question.other",

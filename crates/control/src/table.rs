@@ -13,11 +13,13 @@ mod browse;
 mod connection;
 mod credential;
 mod device;
+mod guest;
 mod guest_power;
 mod history;
 mod machine;
 mod maintenance;
 mod old;
+mod performance;
 mod power;
 mod snapshot;
 
@@ -185,6 +187,14 @@ const FAMILIES: &[Family] = &[
     Family {
         rows: access::ROWS,
         arguments: access::ARGUMENTS,
+    },
+    Family {
+        rows: guest::ROWS,
+        arguments: guest::ARGUMENTS,
+    },
+    Family {
+        rows: performance::ROWS,
+        arguments: performance::ARGUMENTS,
     },
     Family {
         rows: credential::ROWS,

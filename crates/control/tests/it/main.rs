@@ -14,11 +14,13 @@ mod devices_asked;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
+mod guests;
 mod hardware;
 mod harm;
 mod history;
 mod maintenance;
 mod outside;
+mod performance;
 mod protocol;
 mod reads;
 mod scene;
