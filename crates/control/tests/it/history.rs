@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::outside::soap;
 use crate::support::Lab;
 
 /// A vCenter, and a standalone host.
@@ -142,11 +143,19 @@ fn tasks_come_newest_first_and_one_is_shown_by_its_id() {
 fn a_task_that_failed_says_why() {
     let lab = Lab::new(&["-vm", "1"]);
     let vm = lab.vm();
-    // The simulator takes it and lets the task fail.
-    let refused = lab.call("delete", json!({ "moref": vm["moref"] }));
-    let task = refused.body["task"].clone();
-    assert!(task.is_string(), "{}", refused.body);
-    let shown = lab.call("get_task", json!({ "task": task })).ok();
+    let id = vm["moref"].as_str().unwrap();
+    // The simulator takes it and lets the task fail, since the machine runs.
+    let destroy = format!(
+        "<Destroy_Task xmlns=\"urn:vim25\"><_this type=\"VirtualMachine\">{id}</_this></Destroy_Task>"
+    );
+    soap(&lab.vcsim, &[destroy]);
+    let failed = || {
+        let of = json!({ "moref": id, "task_state": "error" });
+        lab.call("list_tasks", of).ok()["tasks"].clone()
+    };
+    crate::support::eventually("the task has failed", || failed()[0].is_object());
+    let task = json!({ "task": failed()[0]["task"] });
+    let shown = lab.call("get_task", task).ok();
     assert_eq!(shown["task"]["state"], "error");
     assert_eq!(shown["task"]["error"]["type"], "InvalidPowerState");
 }
@@ -170,7 +179,7 @@ fn old_snapshots_are_found_over_all_machines_with_age_path_and_size() {
         assert_eq!(all["vms"], 1);
         let (first, second) = (&all["snapshots"][0], &all["snapshots"][1]);
         assert_eq!(first["name"], "first");
-        assert_eq!(second["path"], "first > second");
+        assert_eq!(second["path"], "/first/second");
         assert_eq!(second["vm"]["moref"], vm["moref"]);
         assert_eq!(second["vm"]["path"], vm["path"]);
         assert_eq!(second["age_days"], 0.0);
