@@ -1,12 +1,24 @@
 //! The actions: what each does on the server, in the families of the table.
 
+pub(crate) mod access;
+pub(crate) mod alarm;
+pub(crate) mod browse;
+pub(crate) mod cancel;
 mod credential;
 pub(crate) mod delete;
 pub(crate) mod device;
 pub(crate) mod disk;
+mod entity;
 pub(crate) mod find;
+pub(crate) mod guest;
+pub(crate) mod guest_power;
+pub(crate) mod history;
 pub(crate) mod inventory;
 pub(crate) mod lists;
+pub(crate) mod maintenance;
+mod moment;
+pub(crate) mod old;
+pub(crate) mod performance;
 pub(crate) mod power;
 pub(crate) mod question;
 mod reconfig;

@@ -25,6 +25,8 @@ pub(crate) struct Call<'a> {
     pub(crate) row: &'static Action,
     pub(crate) arguments: &'a Arguments,
     pub(crate) session: &'a Session,
+    /// The account within guests, where the action takes one.
+    pub(crate) guest: Option<&'a vsphere::GuestAccount>,
     /// The id of the server: its own, or its address where it has none.
     pub(crate) server: String,
     /// Names the deed over all attempts at it.

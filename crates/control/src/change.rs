@@ -299,7 +299,8 @@ pub(crate) async fn through_task(
     let id = guard::text::sanitize_to(&task.id, 80);
     let wait = vsphere::Wait {
         limit: call.left(),
-        vm: Some(machine.clone()),
+        // Only a VM asks questions.
+        vm: (machine.kind == machine::VM).then(|| machine.clone()),
     };
     match call.session.wait(&task, &wait).await {
         Ok(Outcome::Success(result)) => Ok((Ended::Success(result), id)),

@@ -13,7 +13,7 @@ use guard::secret::Secret;
 use crate::action::{OnChangedCertificate, Pinned};
 use crate::failure::Failure;
 use crate::mcp;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileKind};
 use crate::program::Program;
 
 /// How long a command waits for a server.
@@ -60,6 +60,9 @@ enum Credential {
         /// Pin the certificate that the server shows now, even if another one is pinned
         #[arg(long)]
         accept_new_certificate: bool,
+        /// An account within the guests of that host, for `guest_run`; not one of the host itself
+        #[arg(long, conflicts_with_all = ["verify_ssl", "accept_new_certificate"])]
+        guest: bool,
     },
     /// Show all profiles; never a password
     List,
@@ -124,6 +127,7 @@ async fn perform(program: &Program, command: Credential) -> Result<String, Failu
             port,
             verify_ssl,
             accept_new_certificate,
+            guest,
         } => {
             let exists = local.profiles.exists(&name)?;
             for (what, text) in [("host", &host), ("user", &user)] {
@@ -137,20 +141,33 @@ async fn perform(program: &Program, command: Credential) -> Result<String, Failu
                 }
             }
             let password = ask(&user, &host)?;
+            let kind = if guest {
+                ProfileKind::Guest
+            } else {
+                ProfileKind::Server
+            };
             let profile = Profile {
+                kind,
                 host,
                 port,
                 user,
                 password,
                 verify_ssl,
             };
+            let saved = if exists { "Replaced" } else { "Saved" };
+            if guest {
+                local.store_guest(&name, &profile).await?;
+                return Ok(format!(
+                    "{saved} profile `{name}`: {} in the guests of {}:{port}",
+                    profile.user, profile.host
+                ));
+            }
             let on_changed = if accept_new_certificate {
                 OnChangedCertificate::Replace
             } else {
                 OnChangedCertificate::Refuse
             };
             let pinned = local.store(&name, &profile, on_changed, PATIENCE).await?;
-            let saved = if exists { "Replaced" } else { "Saved" };
             Ok(format!(
                 "{saved} profile `{name}`: {}@{}:{}\n{}",
                 profile.user,
@@ -262,7 +279,9 @@ fn line(row: &serde_json::Value) -> String {
     if let Some(error) = row["error"].as_str() {
         return format!("{}\tcannot be loaded: {error}", text("name"));
     }
-    let verify = if row["verify_ssl"] == true {
+    let verify = if row["kind"] == "guest" {
+        "in guests"
+    } else if row["verify_ssl"] == true {
         "verified"
     } else {
         "pinned"

@@ -6,9 +6,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ("action.missing", "a call does not say what to do"),
     ("action.unknown", "an action was named that does not exist"),
     ("action.wrong_type", "the action is not a string"),
+    ("alarm.not_found", "an alarm was named that is not raised"),
     (
         "answer.too_large",
         "an answer does not fit into the largest answer allowed",
+    ),
+    (
+        "argument.conflict",
+        "arguments were passed that exclude each other",
     ),
     (
         "argument.missing",
@@ -74,6 +79,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a cursor was given out for another list",
     ),
     (
+        "datastore.no_such_folder",
+        "there is no such folder on the datastore",
+    ),
+    (
+        "datastore.not_accessible",
+        "the server cannot read the datastore now",
+    ),
+    (
         "device.ambiguous",
         "more than one device fits what was named",
     ),
@@ -87,6 +100,16 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "no controller of the VM has room for another disk",
     ),
     ("device.not_found", "the VM has no such device"),
+    ("guest.login_refused", "the guest refused its account"),
+    ("guest.not_ready", "a guest takes no guest operations now"),
+    (
+        "guest.process_lost",
+        "a guest no longer knows a process that was started in it",
+    ),
+    (
+        "guest.program_failed",
+        "a program ran in a guest and ended with an exit code other than 0",
+    ),
     (
         "field.unknown",
         "a property path that the objects do not have, or not in this version of the API",
@@ -106,6 +129,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ("host.no_tls", "no TLS connection came about"),
     ("host.not_vsphere", "what answers is no vSphere server"),
     ("host.unreachable", "the server cannot be reached"),
+    (
+        "host.vsan_mode_missing",
+        "it is not said what becomes of a host's vSAN data",
+    ),
     (
         "internal.error",
         "a part of the program was used in a way that it should not",
@@ -178,6 +205,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a profile was encrypted with another key",
     ),
     (
+        "profile.wrong_kind",
+        "a profile holds an account of another kind than is needed",
+    ),
+    (
         "question.other",
         "a VM asks another question than the one that was answered",
     ),
@@ -199,6 +230,11 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("target.changed", "the object is not the one that was meant"),
     ("task.lost", "nobody knows how a task ended"),
+    (
+        "task.not_cancelable",
+        "the server says that a task cannot be cancelled",
+    ),
+    ("task.not_found", "the server knows no such task"),
     ("vm.ambiguous", "several VMs fit"),
     ("vm.changed_since", "a VM was changed meanwhile"),
     (

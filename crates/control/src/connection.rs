@@ -10,7 +10,7 @@ use vsphere::Endpoint;
 
 use crate::argument::Arguments;
 use crate::failure::Failure;
-use crate::profile::{Profile, Profiles};
+use crate::profile::{Profile, ProfileKind, Profiles};
 
 pub(crate) use gate::LoginGate;
 pub(crate) use open::{Seen, open};
@@ -47,7 +47,7 @@ impl Connection {
     /// (the first that is missing; `missing` names all); `connection.invalid_host`.
     pub(crate) fn resolve(arguments: &Arguments, profiles: &Profiles) -> Result<Self, Failure> {
         let profile = match arguments.text("credential_profile") {
-            Some(name) => Some(profiles.load(name)?),
+            Some(name) => Some(profiles.load_as(name, ProfileKind::Server)?),
             None => None,
         };
         merge(arguments, profile)?.complete()
@@ -94,6 +94,34 @@ fn merge(arguments: &Arguments, profile: Option<Profile>) -> Result<Merged, Fail
         password: Some(password.unwrap_or(profile.password)),
         verify_ssl: profile.verify_ssl || verify.unwrap_or(false),
     })
+}
+
+/// The account within guests that the call names, bound to the server that it goes through.
+///
+/// # Errors
+///
+/// Those of [`Profiles::load_as`]; `profile.other_host`: a stored password is only handed to the
+/// server of its own profile.
+pub(crate) fn guest_account(
+    arguments: &Arguments,
+    profiles: &Profiles,
+    connection: &Connection,
+) -> Result<Option<vsphere::GuestAccount>, Failure> {
+    let Some(name) = arguments.text("guest_profile") else {
+        return Ok(None);
+    };
+    let profile = profiles.load_as(name, ProfileKind::Guest)?;
+    if Endpoint::new(&profile.host, profile.port).ok().as_ref() != Some(&connection.endpoint) {
+        return Err(Failure::new(
+            "profile.other_host",
+            "Pass a `guest_profile` that was saved for this server: the stored password of a guest is only handed to the host and port of its own profile",
+        )
+        .with("given", name));
+    }
+    Ok(Some(vsphere::GuestAccount {
+        user: profile.user,
+        password: profile.password,
+    }))
 }
 
 /// Whether two spellings name one host.
@@ -165,6 +193,7 @@ mod tests {
 
     fn profile(verify_ssl: bool) -> Profile {
         Profile {
+            kind: ProfileKind::Server,
             host: "vc.example".into(),
             port: 8443,
             user: "saved".into(),

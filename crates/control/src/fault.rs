@@ -127,6 +127,14 @@ fn meaning(kind: &str) -> (&'static str, &'static str) {
             "vsphere.not_supported",
             "Use another way: this server cannot do it",
         ),
+        "InvalidGuestLogin" => (
+            "guest.login_refused",
+            "Save the guest's account again, with the user and password that the guest knows",
+        ),
+        "GuestOperationsUnavailable" | "OperationNotSupportedByGuest" => (
+            "guest.not_ready",
+            "Start VMware Tools in the guest, and wait until they have come up",
+        ),
         "ToolsUnavailable" => (
             "vsphere.tools_unavailable",
             "Start VMware Tools in the guest, or use power_off",

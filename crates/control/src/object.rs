@@ -115,7 +115,7 @@ impl Found {
             .with("argument", of.argument));
         };
         let found = Self::named(call, of, text, more).await?;
-        found.check_expected(call)?;
+        check_expected(call, &found.moref(), found.target(&call.server))?;
         Ok(found)
     }
 
@@ -198,26 +198,31 @@ impl Found {
         arguments.extend(crate::connection::same_way(call.arguments));
         arguments
     }
+}
 
-    fn check_expected(&self, call: &Call<'_>) -> Result<(), Failure> {
-        let Some(expected) = call.expected_target else {
-            return Ok(());
-        };
-        let same = |field: &str, actual: &str| {
-            expected
-                .get(field)
-                .is_none_or(|value| value.as_str() == Some(actual))
-        };
-        if same("server", &call.server) && same("moref", &self.moref()) {
-            return Ok(());
-        }
-        Err(Failure::new(
-            "target.changed",
-            "Prepare the call again and look at its target: it is not the object that was meant before",
-        )
-        .with("expected", Value::Object(expected.clone()))
-        .with("found", self.target(&call.server)))
+/// Checks that the object with this reference is the one that was prepared, if one was.
+///
+/// # Errors
+///
+/// `target.changed`.
+pub(crate) fn check_expected(call: &Call<'_>, moref: &str, found: Value) -> Result<(), Failure> {
+    let Some(expected) = call.expected_target else {
+        return Ok(());
+    };
+    let same = |field: &str, actual: &str| {
+        expected
+            .get(field)
+            .is_none_or(|value| value.as_str() == Some(actual))
+    };
+    if same("server", &call.server) && same("moref", moref) {
+        return Ok(());
     }
+    Err(Failure::new(
+        "target.changed",
+        "Prepare the call again and look at its target: it is not the object that was meant before",
+    )
+    .with("expected", Value::Object(expected.clone()))
+    .with("found", found))
 }
 
 /// The one object that is meant. A path is exact; else the name decides, and a reference only where

@@ -17,9 +17,28 @@ use home::{Home, HomeError};
 
 use crate::failure::{Failure, nearest};
 
-/// A connection, complete enough to log in.
+/// Whose password a profile holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ProfileKind {
+    /// An account of the vCenter or ESXi host itself.
+    #[default]
+    Server,
+    /// An account within guests, which that server hands on to them, and no other.
+    Guest,
+}
+
+impl ProfileKind {
+    /// Whether this is the default, which older files do not name.
+    pub(crate) fn is_server(&self) -> bool {
+        *self == Self::Server
+    }
+}
+
+/// A connection, complete enough to log in; or an account within the guests of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Profile {
+    pub(crate) kind: ProfileKind,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) user: String,
@@ -58,6 +77,28 @@ impl Profiles {
         };
         let key = key::load(&self.home)?;
         sealed::open(&bytes, &key, &self.os_user, name)
+    }
+
+    /// As [`Profiles::load`], and the profile is of this kind: no password of a server goes to a
+    /// guest, and none of a guest to a server.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Profiles::load`]; `profile.wrong_kind`.
+    pub(crate) fn load_as(&self, name: &str, kind: ProfileKind) -> Result<Profile, Failure> {
+        let profile = self.load(name)?;
+        if profile.kind == kind {
+            return Ok(profile);
+        }
+        let (wanted, with) = match kind {
+            ProfileKind::Server => ("an account of a server", ""),
+            ProfileKind::Guest => ("an account within guests", " --guest"),
+        };
+        Err(Failure::new(
+            "profile.wrong_kind",
+            format!("Pass a profile of {wanted}, or save one with `vmware-control credential save NAME --host … --user …{with}`: `{name}` is none"),
+        )
+        .with("given", name))
     }
 
     /// Saves one profile, in place of the one that may be there.
@@ -157,6 +198,7 @@ mod tests {
 
     fn profile() -> Profile {
         Profile {
+            kind: ProfileKind::Server,
             host: "vc.example".into(),
             port: 8443,
             user: "admin@vsphere.local".into(),
@@ -202,6 +244,29 @@ mod tests {
         for clear in ["hunter2", "vc.example", "admin"] {
             assert!(!text.contains(clear), "{clear}");
         }
+    }
+
+    #[test]
+    fn c7_a_guests_account_and_a_servers_are_never_taken_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let profiles = profiles(&dir);
+        let guest = Profile {
+            kind: ProfileKind::Guest,
+            ..profile()
+        };
+        profiles.save("lab", &profile()).unwrap();
+        profiles.save("inside", &guest).unwrap();
+        let load = |name, kind| {
+            profiles
+                .load_as(name, kind)
+                .map(|profile| profile.kind)
+                .map_err(|failure| failure.code().to_owned())
+        };
+        let wrong = Err("profile.wrong_kind".to_owned());
+        assert_eq!(load("lab", ProfileKind::Server), Ok(ProfileKind::Server));
+        assert_eq!(load("inside", ProfileKind::Guest), Ok(ProfileKind::Guest));
+        assert_eq!(load("lab", ProfileKind::Guest), wrong);
+        assert_eq!(load("inside", ProfileKind::Server), wrong);
     }
 
     #[test]

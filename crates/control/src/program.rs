@@ -200,7 +200,9 @@ impl Program {
             return Err(missing);
         }
         action::check(row, &arguments)?;
-        self.on_server(row, &arguments, &about, &connection, &local.pins, cancel)
+        let guest = connection::guest_account(&arguments, &local.profiles, &connection)?;
+        let accounts = (&connection, guest.as_ref());
+        self.on_server(row, &arguments, &about, accounts, &local.pins, cancel)
             .await
     }
 
@@ -209,7 +211,7 @@ impl Program {
         row: &'static Action,
         arguments: &Arguments,
         about: &Prepared<'_>,
-        connection: &Connection,
+        (connection, guest): (&Connection, Option<&vsphere::GuestAccount>),
         pins: &Pins,
         cancel: &CancellationToken,
     ) -> Result<Map<String, Value>, Failure> {
@@ -225,6 +227,7 @@ impl Program {
             row,
             arguments,
             session: &session,
+            guest,
             server: server_id(session.about(), connection),
             key: about.key,
             is_repeated: about.is_repeated,

@@ -6,12 +6,21 @@
 //! `_meta`, the checks of a call's arguments, and the names suggested for a
 //! misspelt one. The laws over the whole table are at the end of this file.
 
+mod access;
+mod alarm;
 mod argument;
+mod browse;
 mod connection;
 mod credential;
 mod device;
+mod guest;
+mod guest_power;
+mod history;
 mod inventory;
 mod machine;
+mod maintenance;
+mod old;
+mod performance;
 mod power;
 mod snapshot;
 
@@ -155,6 +164,42 @@ const FAMILIES: &[Family] = &[
     Family {
         rows: device::ROWS,
         arguments: device::ARGUMENTS,
+    },
+    Family {
+        rows: guest_power::ROWS,
+        arguments: &[],
+    },
+    Family {
+        rows: old::ROWS,
+        arguments: old::ARGUMENTS,
+    },
+    Family {
+        rows: maintenance::ROWS,
+        arguments: maintenance::ARGUMENTS,
+    },
+    Family {
+        rows: browse::ROWS,
+        arguments: browse::ARGUMENTS,
+    },
+    Family {
+        rows: history::ROWS,
+        arguments: history::ARGUMENTS,
+    },
+    Family {
+        rows: alarm::ROWS,
+        arguments: alarm::ARGUMENTS,
+    },
+    Family {
+        rows: access::ROWS,
+        arguments: access::ARGUMENTS,
+    },
+    Family {
+        rows: guest::ROWS,
+        arguments: guest::ARGUMENTS,
+    },
+    Family {
+        rows: performance::ROWS,
+        arguments: performance::ARGUMENTS,
     },
     Family {
         rows: credential::ROWS,

@@ -40,7 +40,10 @@ pub use endpoint::Endpoint;
 pub use error::{Effect, Error};
 pub use fault::Fault;
 pub use lookup::{FoundByUuid, Via};
-pub use methods::{DeviceChange, FileOperation, Operation, Reconfigure};
+pub use methods::{
+    DeviceChange, Evacuation, FileOperation, Granted, GuestAccount, GuestProgram, HistoryFilter,
+    Operation, PerfQuery, Reconfigure, Recursion,
+};
 pub use pin::Fingerprint;
 pub use property::{Missing, Object, Retrieved};
 pub use session::{About, ServiceContent, Session, UserSession};

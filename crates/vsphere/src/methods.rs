@@ -3,7 +3,12 @@
 //! Those that start a task return it; [`Session::wait`] tells how it ended. An error's
 //! [`Error::effect`] says whether the change may have happened nevertheless.
 
+mod access;
 mod config;
+mod guest;
+mod history;
+mod host;
+mod performance;
 
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};
@@ -11,7 +16,12 @@ use crate::session::{Session, UserSession};
 use crate::transport::Deed;
 use crate::value::{MoRef, Value};
 
+pub use access::Granted;
 pub use config::{DeviceChange, FileOperation, Operation, Reconfigure};
+pub use guest::{GuestAccount, GuestProgram};
+pub use history::{HistoryFilter, Recursion};
+pub use host::Evacuation;
+pub use performance::PerfQuery;
 
 impl Session {
     /// Sends a change that starts a task.

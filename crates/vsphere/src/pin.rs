@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a leaf certificate (DER). Shown and read as upper-case hex with colons.
@@ -18,6 +20,12 @@ impl Fingerprint {
     /// The fingerprint of a certificate in DER.
     pub fn of(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
+    }
+
+    /// The fingerprint of the first certificate in PEM; `None` if there is none.
+    pub fn of_pem(pem: &[u8]) -> Option<Self> {
+        let certificate = CertificateDer::from_pem_slice(pem).ok()?;
+        Some(Self::of(&certificate))
     }
 }
 

@@ -403,6 +403,11 @@ impl Session {
         self.core.http.verifier().accepted()
     }
 
+    /// What all sessions of its client share.
+    pub(crate) fn client(&self) -> &Inner {
+        &self.core.client
+    }
+
     pub(crate) fn http(&self) -> &Http {
         &self.core.http
     }

@@ -80,6 +80,10 @@ impl Http {
         Ok(Self { client, ..self })
     }
 
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
     }

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::fault;
 use crate::listing::Listing;
 use crate::pin::Pins;
-use crate::profile::{Profile, Profiles};
+use crate::profile::{Profile, ProfileKind, Profiles};
 use crate::table::Action;
 use policy::answer::ErrorEffect;
 
@@ -159,6 +159,17 @@ impl Local<'_> {
         })
     }
 
+    /// Saves an account within guests; nothing is contacted.
+    ///
+    /// # Errors
+    ///
+    /// Those of the state directory.
+    pub(crate) async fn store_guest(&self, name: &str, profile: &Profile) -> Result<(), Failure> {
+        Endpoint::new(&profile.host, profile.port).map_err(fault::failure)?;
+        let (profiles, saved, to) = (self.profiles.clone(), profile.clone(), name.to_owned());
+        blocking(move || profiles.save(&to, &saved)).await
+    }
+
     pub(crate) async fn list(
         &self,
         row: &Action,
@@ -226,7 +237,7 @@ impl Local<'_> {
         limit: Duration,
     ) -> Result<Map<String, Value>, Failure> {
         let (profiles, of) = (self.profiles.clone(), name.to_owned());
-        let profile = blocking(move || profiles.load(&of)).await?;
+        let profile = blocking(move || profiles.load_as(&of, ProfileKind::Server)).await?;
         let connection = Connection {
             endpoint: Endpoint::new(&profile.host, profile.port).map_err(fault::failure)?,
             user: profile.user,
@@ -386,6 +397,8 @@ fn profile_of(arguments: &Arguments) -> Result<Profile, Failure> {
     let host = text("host");
     Endpoint::new(&host, port).map_err(fault::failure)?;
     Ok(Profile {
+        // Only a terminal saves accounts within guests.
+        kind: ProfileKind::Server,
         host,
         port,
         user: text("user"),
@@ -399,12 +412,16 @@ fn profile_of(arguments: &Arguments) -> Result<Profile, Failure> {
 
 /// What may be shown of a profile.
 fn fields(profile: &Profile) -> Map<String, Value> {
-    Map::from_iter([
+    let mut fields = Map::from_iter([
         ("host".to_owned(), json!(profile.host)),
         ("port".to_owned(), json!(profile.port)),
         ("user".to_owned(), json!(profile.user)),
         ("verify_ssl".to_owned(), json!(profile.verify_ssl)),
-    ])
+    ]);
+    if profile.kind == ProfileKind::Guest {
+        fields.insert("kind".to_owned(), json!("guest"));
+    }
+    fields
 }
 
 fn target(name: &str) -> Value {

@@ -10,6 +10,7 @@ use vsphere::MoRef;
 
 use super::disk::DEVICES;
 use super::tree::{MARK, Snapshot, Tree};
+use super::{moment, old};
 use crate::argument::Arguments;
 use crate::call::Call;
 use crate::change::{self, Deed, Done, Plan, Undo, Verify};
@@ -53,8 +54,10 @@ pub(crate) fn check_description(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The snapshots of a machine.
 pub(crate) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
-    let machine = Machine::find(call, &["snapshot"]).await?;
+    let machine = Machine::find(call, &["snapshot", old::LAYOUT]).await?;
     let tree = Tree::of(&machine.object);
+    let sizes = old::sizes(&tree, machine.object.get(old::LAYOUT));
+    let now = moment::now(call).await?;
     let matching = tree.matching(call.arguments);
     let shown: Vec<usize> = match &matching {
         Some(matching) => matching.clone(),
@@ -66,7 +69,10 @@ pub(crate) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure>
         .map(|at| (format!("{at:06}"), tree.all[*at].id.clone()))
         .collect();
     let listing = Listing::new(call, "snapshots", keys)?;
-    let mut answer = listing.answer(|id| tree.place_of(id).map(|at| tree.row(at)));
+    let mut answer = listing.answer(|id| {
+        tree.place_of(id)
+            .map(|at| old::aged(&tree, at, now, &sizes))
+    });
     answer.insert("target".to_owned(), machine.target(&call.server));
     answer.insert("current_snapshot".to_owned(), json!(tree.current));
     if let Some(matching) = matching {

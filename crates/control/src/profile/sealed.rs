@@ -8,8 +8,8 @@ use guard::secret::Secret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::Profile;
 use super::key::Key;
+use super::{Profile, ProfileKind};
 use crate::failure::Failure;
 
 /// The version of the file's format.
@@ -37,6 +37,9 @@ struct Written<'a> {
     user: &'a str,
     password: &'a str,
     verify_ssl: bool,
+    /// Left out for a server's: so files of both ages are alike.
+    #[serde(skip_serializing_if = "ProfileKind::is_server")]
+    kind: ProfileKind,
 }
 
 /// The content, as read.
@@ -47,6 +50,8 @@ struct Read {
     user: String,
     password: String,
     verify_ssl: bool,
+    #[serde(default)]
+    kind: ProfileKind,
 }
 
 /// Encrypts a profile.
@@ -64,6 +69,7 @@ pub(super) fn seal(
         user: &profile.user,
         password: profile.password.expose(),
         verify_ssl: profile.verify_ssl,
+        kind: profile.kind,
     };
     let failed = |reason: &str| {
         Failure::new(
@@ -159,6 +165,7 @@ pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Pr
         })?;
     let read: Read = serde_json::from_slice(&plain).map_err(|_| damaged())?;
     Ok(Profile {
+        kind: read.kind,
         host: read.host,
         port: read.port,
         user: read.user,

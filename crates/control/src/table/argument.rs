@@ -144,6 +144,51 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Instance UUID that the VM must have; refused if it differs",
     },
     Argument {
+        name: "host_system",
+        kind: NAME,
+        doc: "ESXi host by name, path or reference",
+    },
+    Argument {
+        name: "datastore",
+        kind: NAME,
+        doc: "Datastore by name, path or reference",
+    },
+    Argument {
+        name: "cluster",
+        kind: NAME,
+        doc: "Cluster by name, path or reference",
+    },
+    Argument {
+        name: "datacenter",
+        kind: NAME,
+        doc: "Datacenter by name, path or reference",
+    },
+    Argument {
+        name: "network",
+        kind: NAME,
+        doc: "Network or port group by name, path or reference",
+    },
+    Argument {
+        name: "resource_pool",
+        kind: NAME,
+        doc: "Resource pool by name, path or reference",
+    },
+    Argument {
+        name: "folder",
+        kind: NAME,
+        doc: "Folder by name, path or reference",
+    },
+    Argument {
+        name: "task",
+        kind: Kind::Text { longest: 80 },
+        doc: "Task by its id, e.g. task-42",
+    },
+    Argument {
+        name: "path",
+        kind: Kind::Text { longest: 1_000 },
+        doc: "Path on a datastore, e.g. [ds] folder/file",
+    },
+    Argument {
         name: "preview",
         kind: Kind::Flag {
             default: Some(false),
@@ -157,21 +202,6 @@ pub(super) const COMMON: &[Argument] = &[
             longest: 60,
         },
         doc: "Findings to accept, by the names that the refusal lists",
-    },
-    Argument {
-        name: "datastore",
-        kind: NAME,
-        doc: "Datastore by name, path or reference",
-    },
-    Argument {
-        name: "network",
-        kind: NAME,
-        doc: "Network or port group by name, path or reference",
-    },
-    Argument {
-        name: "path",
-        kind: Kind::Text { longest: 1_000 },
-        doc: "Path on a datastore, e.g. [ds] folder/file",
     },
     Argument {
         name: "device_key",

@@ -14,11 +14,15 @@ mod devices_asked;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
+mod guests;
 mod hardware;
 mod harm;
+mod history;
 mod lists;
 mod lists_scripted;
+mod maintenance;
 mod outside;
+mod performance;
 mod protocol;
 mod reads;
 mod scene;
@@ -29,3 +33,4 @@ mod support;
 mod trees;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;
+mod watched;

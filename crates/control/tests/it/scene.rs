@@ -11,7 +11,8 @@ pub(crate) struct Scene {
     server: Server,
     /// What answers, and what it was sent.
     pub(crate) fake: Fake,
-    _home: TestHome,
+    /// Where its state is.
+    pub(crate) home: TestHome,
     _runtime: Runtime,
 }
 
@@ -31,7 +32,7 @@ impl Scene {
         Self {
             server: Server::start(&home),
             fake,
-            _home: home,
+            home,
             _runtime: runtime,
         }
     }
