@@ -100,6 +100,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "no controller of the VM has room for another disk",
     ),
     ("device.not_found", "the VM has no such device"),
+    (
+        "field.unknown",
+        "a property path that the objects do not have, or not in this version of the API",
+    ),
+    (
+        "filter.unknown",
+        "a list was to be narrowed by something that it does not have",
+    ),
     ("guest.login_refused", "the guest refused its account"),
     ("guest.not_ready", "a guest takes no guest operations now"),
     (
@@ -109,14 +117,6 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "guest.program_failed",
         "a program ran in a guest and ended with an exit code other than 0",
-    ),
-    (
-        "field.unknown",
-        "a property path that the objects do not have, or not in this version of the API",
-    ),
-    (
-        "filter.unknown",
-        "a list was to be narrowed by something that it does not have",
     ),
     (
         "harm.found",

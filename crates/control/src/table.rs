@@ -147,7 +147,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         rows: inventory::ROWS,
-        arguments: inventory::ARGUMENTS,
+        arguments: &[],
     },
     Family {
         rows: machine::ROWS,

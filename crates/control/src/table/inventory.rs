@@ -1,7 +1,7 @@
 //! The inventory beside VMs.
 
-use super::argument::{LIST, NAME};
-use super::{Action, Argument, Effect, Needs, Platform, Risk, Run};
+use super::argument::LIST;
+use super::{Action, Effect, Needs, Platform, Risk, Run};
 use crate::action::lists::{
     self, CLUSTERS, DATACENTERS, DATASTORES, FOLDERS, HOSTS, NETWORKS, POOLS,
 };
@@ -18,13 +18,6 @@ pub(super) const ROWS: &[&Action] = &[
     &LIST_RESOURCE_POOLS,
     &LIST_FOLDERS,
 ];
-
-/// The arguments of this family, in the order in which they are published.
-pub(super) const ARGUMENTS: &[Argument] = &[Argument {
-    name: "host_system",
-    kind: NAME,
-    doc: "ESXi host by name, path or reference",
-}];
 
 const GET_HOST: Action = Action {
     word: "get_host",
