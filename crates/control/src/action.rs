@@ -4,6 +4,7 @@ mod credential;
 pub(crate) mod delete;
 pub(crate) mod device;
 pub(crate) mod disk;
+mod host;
 pub(crate) mod inventory;
 pub(crate) mod power;
 pub(crate) mod question;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::argument::Arguments;
 use crate::call::Call;
+use crate::change;
 use crate::failure::Failure;
 use crate::table::{Action, Platform, Run};
 
@@ -37,8 +39,20 @@ pub(crate) fn check(row: &Action, arguments: &Arguments) -> Result<(), Failure> 
 /// Performs an action on the server that the call is connected to.
 pub(crate) async fn perform(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     check_platform(call)?;
+    let refusal = host::refuses_changes(call).await?;
+    if let Some(refusal) = &refusal
+        && !call.is_preview()
+    {
+        return Err(refusal.clone());
+    }
     match call.row.run {
-        Run::Server(run) => run(call).await,
+        Run::Server(run) => {
+            let mut answer = run(call).await?;
+            if let Some(refusal) = refusal {
+                change::warn_of(&mut answer, &refusal);
+            }
+            Ok(answer)
+        }
         // It has no session: it never comes this far.
         Run::Local(_) => Err(Failure::new(
             "internal.error",

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::lane::{Lane, Lanes};
 use crate::session::{self, Session};
 use crate::tls::{CaBundle, Handshake, Roots, Trust, Verifier};
 use crate::transport::Http;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How long a logout may take.
     pub logout_timeout: Duration,
+    /// How many sessions may be open at the same time, of one user on one server.
+    pub sessions: usize,
 }
 
 impl Default for Settings {
@@ -35,6 +38,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(60),
             logout_timeout: Duration::from_secs(10),
+            sessions: 8,
         }
     }
 }
@@ -69,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) roots: Arc<Roots>,
+    lanes: Lanes,
     /// Logins whose caller may be gone, and logouts.
     pub(crate) tasks: TaskTracker,
 }
@@ -84,12 +89,19 @@ impl Client {
     pub fn new(settings: Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
+                lanes: Lanes::new(settings.sessions),
                 settings,
                 provider: Arc::new(rustls::crypto::ring::default_provider()),
                 roots: Arc::default(),
                 tasks: TaskTracker::new(),
             }),
         }
+    }
+
+    /// Waits until there is room for one more session of this user on this server, and takes it:
+    /// see [`Settings::sessions`]. Whoever waited longest is next.
+    pub async fn lane(&self, endpoint: &Endpoint, user: &str) -> Lane {
+        self.inner.lanes.take(endpoint, user).await
     }
 
     /// Connects, looks at the certificate, and hangs up. Nothing is sent beyond the handshake: no
@@ -163,12 +175,27 @@ impl Client {
         target: Target,
         credentials: Credentials,
     ) -> Result<Session, Error> {
+        let lane = self.lane(&target.endpoint, &credentials.user).await;
+        self.connect_in(lane, target, credentials).await
+    }
+
+    /// As [`Client::connect`], in a lane that was taken before: it is free again once the session
+    /// has logged out.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_in(
+        &self,
+        lane: Lane,
+        target: Target,
+        credentials: Credentials,
+    ) -> Result<Session, Error> {
         let verifier = Arc::new(Verifier::trusting(
             target.trust,
             Arc::clone(&self.inner.roots),
             Arc::clone(&self.inner.provider),
         ));
-        let http = Http::new(target.endpoint, verifier, &self.inner.settings)?;
+        let http = Http::new(target.endpoint, verifier, &self.inner.settings, lane)?;
         session::open(
             Arc::clone(&self.inner),
             http,

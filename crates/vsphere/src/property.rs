@@ -235,7 +235,7 @@ impl Session {
         token: &mut Option<String>,
     ) -> Result<Page, Error> {
         let method = envelope.method();
-        let response = self.http().post(envelope, Deed::Read).await?;
+        let (response, _slot) = self.http().post(envelope, Deed::Read).await?;
         let status = response.status();
         let bytes = response.bytes_stream().map_err(std::io::Error::other);
         let mut pull = Pull::new(StreamReader::new(bytes), OBJECT_LIMIT);

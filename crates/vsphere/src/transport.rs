@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use reqwest::{Response, StatusCode};
 
 use crate::client::Settings;
 use crate::endpoint::Endpoint;
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};
+use crate::lane::{Lane, Slot};
 use crate::soap;
 use crate::tls::Verifier;
 use crate::value::Value;
@@ -20,6 +21,8 @@ use crate::xml::XmlError;
 
 /// The largest answer that is read as a whole.
 const WHOLE_LIMIT: u64 = 16 << 20;
+/// Asks the server to hang up after its answer.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const COOKIE_NAME: &[u8] = b"vmware_soap_session=";
 
 /// What a call does, and so what its failure means and whether it may be repeated.
@@ -51,6 +54,8 @@ pub(crate) struct Http {
     cookie: Mutex<Option<HeaderValue>>,
     action: Mutex<HeaderValue>,
     settings: Settings,
+    /// The last field: it is given back after the connections are.
+    lane: Lane,
 }
 
 impl Http {
@@ -58,6 +63,7 @@ impl Http {
         endpoint: Endpoint,
         verifier: Arc<Verifier>,
         settings: &Settings,
+        lane: Lane,
     ) -> Result<Self, Error> {
         Ok(Self {
             client: connections(&endpoint, &verifier, settings)?,
@@ -66,6 +72,7 @@ impl Http {
             cookie: Mutex::new(None),
             action: Mutex::new(HeaderValue::from_static("\"urn:vim25/6.5\"")),
             settings: settings.clone(),
+            lane,
         })
     }
 
@@ -110,10 +117,13 @@ impl Http {
     ) -> Result<Option<Vec<u8>>, Error> {
         let get = || async {
             let request = self.client.get(self.endpoint.url(path));
+            // The login comes next, over a connection of its own.
+            let request = request.header(CONNECTION, CLOSE);
             let sent = request.send().await;
             sent.map_err(|e| self.failure(call, Deed::Read, &e))
         };
         let fetch = async {
+            let _slot = self.lane.slot().await;
             let mut response = match get().await {
                 Err(Error::Lost { .. }) => get().await?,
                 other => other?,
@@ -158,6 +168,7 @@ impl Http {
         let method = envelope.method();
         let body = envelope.finish()?;
         let exchange = async {
+            let _slot = self.lane.slot().await;
             let mut response = self.post_body(method, body, deed).await?;
             let status = response.status();
             let mut bytes = Vec::new();
@@ -196,12 +207,20 @@ impl Http {
         result
     }
 
-    /// Sends a call; the caller reads the answer as it arrives. Status is 200, or 500 with XML.
-    pub(crate) async fn post(&self, envelope: Envelope, deed: Deed) -> Result<Response, Error> {
+    /// Sends a call; the caller reads the answer as it arrives, and keeps the slot until it has.
+    /// Status is 200, or 500 with XML.
+    pub(crate) async fn post(
+        &self,
+        envelope: Envelope,
+        deed: Deed,
+    ) -> Result<(Response, Slot), Error> {
         let method = envelope.method();
         let body = envelope.finish()?;
-        self.in_time(method, deed, self.post_body(method, body, deed))
-            .await
+        let slot = self.lane.slot().await;
+        let response = self
+            .in_time(method, deed, self.post_body(method, body, deed))
+            .await?;
+        Ok((response, slot))
     }
 
     async fn post_body(
@@ -242,6 +261,9 @@ impl Http {
             .body(body);
         if let Some(cookie) = cookie {
             request = request.header(COOKIE, cookie);
+        }
+        if method == "Logout" {
+            request = request.header(CONNECTION, CLOSE);
         }
         let response = request
             .send()
@@ -336,6 +358,8 @@ fn connections(
         // A connection that the server is about to close for being idle must not carry a change:
         // it would count as lost. Servers wait longer than this.
         .pool_idle_timeout(Duration::from_secs(10))
+        // What else is idle is closed: a session keeps one.
+        .pool_max_idle_per_host(1)
         // Between two pieces of an answer that is read as it arrives.
         .read_timeout(settings.call_timeout)
         .build()

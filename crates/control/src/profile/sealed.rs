@@ -29,7 +29,7 @@ struct File {
     ciphertext: String,
 }
 
-/// The content, as written.
+/// The content, as written; the password in base64.
 #[derive(Serialize)]
 struct Written<'a> {
     host: &'a str,
@@ -37,16 +37,20 @@ struct Written<'a> {
     user: &'a str,
     password: &'a str,
     verify_ssl: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<&'a str>,
 }
 
 /// The content, as read.
 #[derive(Deserialize)]
-struct Read {
+struct Read<'a> {
     host: String,
     port: u16,
     user: String,
-    password: String,
+    /// Borrowed from the buffer that is wiped: in base64 nothing of it is escaped.
+    password: &'a str,
     verify_ssl: bool,
+    ca: Option<String>,
 }
 
 /// Encrypts a profile.
@@ -57,13 +61,16 @@ pub(super) fn seal(
     name: &str,
 ) -> Result<Vec<u8>, Failure> {
     // Room for the largest profile: growing would leave copies behind that nobody wipes.
-    let mut plain = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let room = 16 * 1024 + 2 * profile.ca.as_ref().map_or(0, String::len);
+    let mut plain = Zeroizing::new(Vec::with_capacity(room));
+    let password = Zeroizing::new(STANDARD.encode(profile.password.expose()));
     let content = Written {
         host: &profile.host,
         port: profile.port,
         user: &profile.user,
-        password: profile.password.expose(),
+        password: &password,
         verify_ssl: profile.verify_ssl,
+        ca: profile.ca.as_deref(),
     };
     let failed = |reason: &str| {
         Failure::new(
@@ -157,13 +164,20 @@ pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Pr
                 format!("Find out who changed the file of profile `{name}`, then {again}: it was altered after it was saved"),
             )
         })?;
-    let read: Read = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+    let read: Read<'_> = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+    let mut password = Zeroizing::new(vec![0; read.password.len()]);
+    let length = STANDARD
+        .decode_slice(read.password, &mut password)
+        .map_err(|_| damaged())?;
+    password.truncate(length);
+    let password = String::from_utf8(std::mem::take(&mut *password)).map_err(|_| damaged())?;
     Ok(Profile {
         host: read.host,
         port: read.port,
         user: read.user,
-        password: Secret::new(read.password),
+        password: Secret::new(password),
         verify_ssl: read.verify_ssl,
+        ca: read.ca,
     })
 }
 

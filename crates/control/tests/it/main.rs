@@ -6,6 +6,7 @@
 )]
 
 mod actions;
+mod arguments;
 mod certificates;
 mod checks;
 mod credentials;
@@ -16,8 +17,13 @@ mod devices_asked;
 mod fake;
 mod hardware;
 mod harm;
+mod hosts;
+mod keys;
+mod load;
+mod names;
 mod outside;
 mod protocol;
+mod read_only;
 mod reads;
 mod scene;
 mod scripted;
@@ -25,5 +31,6 @@ mod sessions;
 mod snapshots;
 mod support;
 mod trees;
+mod trust;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;
