@@ -154,11 +154,7 @@ async fn forward(client: &reqwest::Client, upstream: &str, seen: &Seen) -> Optio
     })
 }
 
-fn answer(
-    state: &Mutex<State>,
-    seen: &Seen,
-    forward: impl FnOnce() -> Option<Upstream>,
-) -> Reply {
+fn answer(state: &Mutex<State>, seen: &Seen, forward: impl FnOnce() -> Option<Upstream>) -> Reply {
     let spoil = {
         let mut state = state.lock().unwrap();
         let after = state.passed.iter().position(|p| p.method == "Login");
@@ -202,10 +198,7 @@ fn answer(
     match (spoil, answered) {
         (None, Some(a)) => whole(&a, 0),
         (Some(Spoil::Middle), Some(a)) => whole(&a, a.body.len() / 2),
-        (Some(Spoil::Silence), _) => Reply::Late(
-            Duration::from_secs(600),
-            Box::new(Reply::Close),
-        ),
+        (Some(Spoil::Silence), _) => Reply::Late(Duration::from_secs(600), Box::new(Reply::Close)),
         (Some(Spoil::Garbage), _) => Reply::Raw(b"\x00\xff*** what is this ***\r\n\r\n".to_vec()),
         (Some(Spoil::Unavailable), _) => Reply::http("503 Service Unavailable", "", "", 0),
         (Some(Spoil::WrongType), _) => Reply::http(

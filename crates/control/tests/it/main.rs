@@ -10,16 +10,17 @@ mod arguments;
 mod certificates;
 mod checks;
 mod credentials;
+#[expect(dead_code, reason = "made for more than is needed here")]
+#[path = "../../../vsphere/tests/scripted/fake.rs"]
 mod devices;
 mod devices_asked;
-#[path = "../../../vsphere/tests/scripted/fake.rs"]
-#[expect(dead_code, reason = "made for more than is needed here")]
+mod every_action;
 mod fake;
+mod ground;
 mod hardware;
 mod harm;
 mod hosts;
 mod keys;
-mod load;
 mod names;
 mod outside;
 mod protocol;
