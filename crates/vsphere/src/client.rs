@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use guard::secret::Secret;
 use rustls::crypto::CryptoProvider;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
@@ -14,6 +13,7 @@ use crate::lane::{Lane, Lanes};
 use crate::session::{self, Session};
 use crate::tls::{CaBundle, Handshake, Roots, Trust, Verifier};
 use crate::transport::Http;
+use crate::wire;
 
 /// How a [`Client`] behaves. [`Settings::default`] fits people's networks.
 #[derive(Clone, Debug)]
@@ -116,50 +116,16 @@ impl Client {
         endpoint: &Endpoint,
         ca: Option<&CaBundle>,
     ) -> Result<Handshake, Error> {
-        let limit = self.inner.settings.connect_timeout;
-        let unreachable = |reason: String, timed_out| Error::Unreachable {
+        let verifier = Arc::new(Verifier::probing(
+            ca.cloned(),
+            Arc::clone(&self.inner.roots),
+            Arc::clone(&self.inner.provider),
+        ));
+        wire::tls(endpoint, &verifier, self.inner.settings.connect_timeout).await?;
+        verifier.probed().ok_or_else(|| Error::Tls {
             endpoint: endpoint.to_string(),
-            reason,
-            timed_out,
-        };
-        let handshake = async {
-            let verifier = Arc::new(Verifier::probing(
-                ca.cloned(),
-                Arc::clone(&self.inner.roots),
-                Arc::clone(&self.inner.provider),
-            ));
-            let tls = |reason: String| Error::Tls {
-                endpoint: endpoint.to_string(),
-                reason,
-            };
-            let config = Arc::clone(&verifier)
-                .config()
-                .map_err(|e| tls(e.to_string()))?;
-            let name = endpoint.server_name()?;
-            let stream = TcpStream::connect((endpoint.host(), endpoint.port()))
-                .await
-                .map_err(|e| {
-                    unreachable(e.to_string(), e.kind() == std::io::ErrorKind::TimedOut)
-                })?;
-            let connected = tokio_rustls::TlsConnector::from(Arc::new(config))
-                .connect(name, stream)
-                .await;
-            match connected {
-                Ok(_) => verifier
-                    .probed()
-                    .ok_or_else(|| tls("the server showed no certificate".into())),
-                Err(error) => Err(match verifier.refused() {
-                    Some(refusal) => refusal.into_error(endpoint),
-                    None if error.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
-                        tls(error.to_string())
-                    }
-                    None => unreachable(error.to_string(), false),
-                }),
-            }
-        };
-        tokio::time::timeout(limit, handshake)
-            .await
-            .unwrap_or_else(|_| Err(unreachable(format!("no answer within {limit:?}"), true)))
+            reason: "the server showed no certificate".into(),
+        })
     }
 
     /// Logs in. The session logs out when it is dropped, in a task of its own; see also
@@ -195,7 +161,7 @@ impl Client {
             Arc::clone(&self.inner.roots),
             Arc::clone(&self.inner.provider),
         ));
-        let http = Http::new(target.endpoint, verifier, &self.inner.settings, lane)?;
+        let http = Http::new(target.endpoint, verifier, &self.inner.settings, lane);
         session::open(
             Arc::clone(&self.inner),
             http,

@@ -25,21 +25,38 @@ pub struct Lane {
 /// Room for one exchange, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    is_own: bool,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    /// Whether it is the session's own, and its connection may stay.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
+    }
 }
 
 impl Lane {
     /// Room for one exchange: on the session's own connection, or on one more while no other session
     /// needs it; else as soon as its own is free.
     pub(crate) async fn slot(&self) -> Slot {
-        let at_once = [&self.own, &self.others]
-            .into_iter()
-            .find_map(|semaphore| Arc::clone(semaphore).try_acquire_owned().ok());
-        let permit = match at_once {
-            Some(permit) => Some(permit),
-            None => Arc::clone(&self.own).acquire_owned().await.ok(),
-        };
-        Slot { _permit: permit }
+        let at_once = |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).try_acquire_owned().ok();
+        let own = at_once(&self.own);
+        if own.is_none()
+            && let Some(borrowed) = at_once(&self.others)
+        {
+            return Slot {
+                is_own: false,
+                _permit: Some(borrowed),
+            };
+        }
+        Slot {
+            is_own: true,
+            _permit: match own {
+                Some(own) => Some(own),
+                None => Arc::clone(&self.own).acquire_owned().await.ok(),
+            },
+        }
     }
 }
 

@@ -34,6 +34,7 @@ pub mod tls;
 mod transport;
 pub mod value;
 mod version;
+mod wire;
 mod xml;
 
 pub use client::{Client, Credentials, Settings, Target};

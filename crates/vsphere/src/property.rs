@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use futures_util::TryStreamExt;
-use reqwest::StatusCode;
+use hyper::StatusCode;
 use tokio::io::AsyncBufRead;
-use tokio_util::io::StreamReader;
 
 use crate::error::Error;
 use crate::fault::Fault;
@@ -235,10 +233,9 @@ impl Session {
         token: &mut Option<String>,
     ) -> Result<Page, Error> {
         let method = envelope.method();
-        let (response, _slot) = self.http().post(envelope, Deed::Read).await?;
-        let status = response.status();
-        let bytes = response.bytes_stream().map_err(std::io::Error::other);
-        let mut pull = Pull::new(StreamReader::new(bytes), OBJECT_LIMIT);
+        let answer = self.http().post(envelope, Deed::Read).await?;
+        let status = answer.status;
+        let mut pull = Pull::new(answer.body(), OBJECT_LIMIT);
         match read_page(&mut pull, method, sink, token).await {
             Ok(Ok(page)) if status == StatusCode::OK => Ok(page),
             Ok(Ok(_)) => Err(unreadable(
@@ -253,13 +250,7 @@ impl Session {
                 limit: OBJECT_LIMIT,
                 effect: crate::Effect::None,
             }),
-            Err(XmlError::Io(io)) => {
-                let http = io.get_ref().and_then(find_http);
-                Err(match http {
-                    Some(error) => self.http().failure(method, Deed::Read, error),
-                    None => unreadable(method, status, Deed::Read, XmlError::Io(io)),
-                })
-            }
+            Err(XmlError::Io(io)) => Err(self.http().broken(method, Deed::Read, &io)),
             Err(error) => Err(unreadable(method, status, Deed::Read, error)),
         }
     }
@@ -298,26 +289,6 @@ impl Session {
             Err(error) => Err(error),
         }
     }
-}
-
-/// The HTTP client's error within the errors of the readers above it.
-fn find_http<'e>(
-    error: &'e (dyn std::error::Error + Send + Sync + 'static),
-) -> Option<&'e reqwest::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            Some(within) => Some(within),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 #[cfg(test)]

@@ -27,7 +27,10 @@ impl Relay {
         let (seen, counted) = (Arc::clone(&most), Arc::clone(&all));
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
-                seen.fetch_max(established(here), Ordering::SeqCst);
+                // The list is no snapshot: one that ends while it is read, and the one that
+                // follows it, may both be in it.
+                let at_once = established(here).min(established(here));
+                seen.fetch_max(at_once, Ordering::SeqCst);
                 counted.fetch_add(1, Ordering::SeqCst);
                 let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else {
                     continue;
@@ -56,16 +59,17 @@ fn pass(mut from: TcpStream, mut to: TcpStream) {
     });
 }
 
-/// How many connections to a port of ours their clients have not closed, by the system's own list.
+/// How many connections to a port of ours their clients hold, by the system's own list: the one
+/// that has closed is no longer established at that moment, whatever its server knows.
 fn established(port: u16) -> usize {
     let list = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let local = format!(":{port:04X}");
+    let remote = format!(":{port:04X}");
     list.lines()
         .skip(1)
         .filter(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            let at = fields.next().unwrap_or_default();
-            at.ends_with(&local) && fields.nth(1) == Some("01")
+            // Number, local address, remote address, state: 01 is established.
+            let fields: Vec<&str> = line.split_ascii_whitespace().take(4).collect();
+            fields[2].ends_with(&remote) && fields[3] == "01"
         })
         .count()
 }

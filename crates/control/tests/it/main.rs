@@ -21,6 +21,7 @@ mod hardware;
 mod harm;
 mod hosts;
 mod keys;
+mod load;
 mod names;
 mod outside;
 mod protocol;
