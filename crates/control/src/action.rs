@@ -22,6 +22,8 @@ use crate::change;
 use crate::failure::Failure;
 use crate::table::{Action, Platform, Run};
 
+pub(crate) use host::accepted as accepted_of_the_host;
+
 pub(crate) use credential::{Local, OnChangedCertificate, Pinned};
 
 /// What an action needs beyond connection and machine, checked before anything is contacted.

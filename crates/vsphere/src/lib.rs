@@ -21,6 +21,9 @@ pub mod endpoint;
 mod envelope;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lane;
 pub mod lookup;
 pub mod methods;

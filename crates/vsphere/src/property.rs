@@ -44,7 +44,7 @@ pub struct Object {
 }
 
 impl Object {
-    fn from_value(mut value: Value) -> Option<Self> {
+    pub(crate) fn from_value(mut value: Value) -> Option<Self> {
         let reference = value.get("obj").and_then(Value::as_moref)?;
         let mut object = Self {
             reference,
@@ -159,6 +159,17 @@ async fn read_page<R: AsyncBufRead + Unpin>(
     }
     pull.finish().await?;
     Ok(Ok(page))
+}
+
+/// Hands over the objects of a page; whether it is whole and no fault.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn read_objects<R: AsyncBufRead + Unpin>(
+    pull: &mut Pull<R>,
+    method: &str,
+    sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send),
+) -> bool {
+    let page = read_page(pull, method, sink, &mut None).await;
+    page.is_ok_and(|page| page.is_ok())
 }
 
 impl Session {

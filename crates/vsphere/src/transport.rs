@@ -306,7 +306,12 @@ impl Http {
             .map_err(|error| Error::Lost {
                 call,
                 reason: cause(&error),
-                effect: deed.effect(),
+                // Cancelled is what was still waiting to be sent.
+                effect: if error.is_canceled() {
+                    Effect::None
+                } else {
+                    deed.effect()
+                },
             })
     }
 

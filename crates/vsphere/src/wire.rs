@@ -40,8 +40,8 @@ type Driven = Pin<Box<http1::Connection<TokioIo<TlsStream<TcpStream>>, Full<Byte
 /// A connection.
 pub(crate) struct Wire {
     sender: SendRequest<Full<Bytes>>,
-    connection: Driven,
-    is_over: bool,
+    /// Dropped once it is over: a request that was not yet sent on it learns so by that.
+    connection: Option<Driven>,
     idle_since: Instant,
 }
 
@@ -140,23 +140,25 @@ impl Wire {
                 })?;
         Ok(Self {
             sender,
-            connection: Box::pin(connection),
-            is_over: false,
+            connection: Some(Box::pin(connection)),
             idle_since: Instant::now(),
         })
     }
 
     /// Does what there is to do on the connection; ready once it is over.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_over {
+        if let Some(connection) = &mut self.connection {
+            if connection.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             // How it ended is told to whoever waits for an answer on it.
-            self.is_over = self.connection.as_mut().poll(cx).is_ready();
+            self.connection = None;
         }
-        if self.is_over {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        Poll::Ready(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.connection.is_none()
     }
 
     /// Waits for something that needs the connection to be driven.
@@ -167,7 +169,7 @@ impl Wire {
                 if let Poll::Ready(value) = work.as_mut().poll(cx) {
                     return Poll::Ready(value);
                 }
-                let was_over = self.is_over;
+                let was_over = self.is_over();
                 if self.drive(cx).is_pending() || was_over {
                     return Poll::Pending;
                 }
@@ -184,14 +186,14 @@ impl Wire {
             Poll::Ready(())
         })
         .await;
-        if self.is_over || self.idle_since.elapsed() > IDLE {
+        if self.is_over() || self.idle_since.elapsed() > IDLE {
             return false;
         }
         poll_fn(|cx| {
             loop {
                 match self.sender.poll_ready(cx) {
                     Poll::Ready(ready) => return Poll::Ready(ready.is_ok()),
-                    Poll::Pending if self.is_over => return Poll::Ready(false),
+                    Poll::Pending if self.is_over() => return Poll::Ready(false),
                     Poll::Pending if self.drive(cx).is_pending() => return Poll::Pending,
                     Poll::Pending => {}
                 }
@@ -303,7 +305,7 @@ impl Stream for Pieces {
                 }
                 Poll::Ready(None) => {
                     if let Some((wire, slot)) = this.using.take() {
-                        if !wire.is_over && slot.is_own() {
+                        if !wire.is_over() && slot.is_own() {
                             this.idle.put(wire);
                         } else {
                             drop(wire);
@@ -316,7 +318,7 @@ impl Stream for Pieces {
                 Poll::Pending => {
                     let was_over = match &mut this.using {
                         None => true,
-                        Some((wire, _)) => wire.is_over || wire.drive(cx).is_pending(),
+                        Some((wire, _)) => wire.is_over() || wire.drive(cx).is_pending(),
                     };
                     if !was_over {
                         // It has just ended: the body knows more now.

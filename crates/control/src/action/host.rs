@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use vsphere::{FilterSpec, Object, Value};
 
+use crate::argument::Arguments;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::fault;
@@ -13,6 +14,15 @@ const MANAGED: &str = "managed_host";
 
 /// What accepts that the host's licence is one that allows no change.
 const LICENCE: &str = "free_licence";
+
+/// What of the host a call has accepted: its undo goes the same way, and accepts it too.
+pub(crate) fn accepted(arguments: &Arguments) -> Vec<&'static str> {
+    let named = arguments.texts("override");
+    [MANAGED, LICENCE]
+        .into_iter()
+        .filter(|name| named.contains(name))
+        .collect()
+}
 
 /// The edition of the free licence, with which the API only reads.
 const FREE_EDITION: &str = "esxBasic";
@@ -39,7 +49,7 @@ pub(super) async fn refuses_changes(call: &Call<'_>) -> Result<Option<Failure>, 
                 ),
             )
             .with("vcenter", vcenter)
-            .with("override", MANAGED),
+            .with("findings", vec![MANAGED]),
         ));
     }
     if !accepted.contains(&LICENCE) && has_free_licence(call).await {
@@ -50,7 +60,7 @@ pub(super) async fn refuses_changes(call: &Call<'_>) -> Result<Option<Failure>, 
                     "Assign a paid licence to the host, or make the change in its own web interface: with the free one the API only reads; if that is not so, pass `override: [\"{LICENCE}\"]`"
                 ),
             )
-            .with("override", LICENCE),
+            .with("findings", vec![LICENCE]),
         ));
     }
     Ok(None)

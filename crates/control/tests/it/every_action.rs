@@ -101,6 +101,23 @@ impl Site<'_> {
         self.bring(if on { "power_on" } else { "power_off" }, json!({}));
     }
 
+    /// The machine has no device of this kind but its first.
+    fn only_first(&self, kind: &str, remove: &str) {
+        let look = self.lab.look(&self.vm);
+        let devices = look[kind].as_array().unwrap();
+        for device in devices.iter().skip(1) {
+            self.bring(remove, json!({ "device_key": device["key"] }));
+        }
+    }
+
+    /// The key of the only second device of this kind, made anew.
+    fn second(&self, kind: &str, remove: &str, add: &str, of: Value) -> Value {
+        self.only_first(kind, remove);
+        let added = self.bring(add, of);
+        assert_eq!(added["changed"], true, "{added}");
+        self.lab.look(&self.vm)[kind][1]["key"].clone()
+    }
+
     /// A snapshot of this name is there once.
     fn snapshot(&self, name: &str) -> Value {
         let with = json!({ "snapshot_name": name });
@@ -118,6 +135,13 @@ fn works(arrange: fn(&Site) -> Value) -> Option<Case> {
     Some(Case {
         arrange,
         works: true,
+    })
+}
+
+fn fails(arrange: fn(&Site) -> Value) -> Option<Case> {
+    Some(Case {
+        arrange,
+        works: false,
     })
 }
 
@@ -150,6 +174,41 @@ fn case(action: &str) -> Option<Case> {
             site.vm_and(gone)
         }),
         "snapshot_revert" | "snapshot_delete" => works(|site| site.snapshot("one")),
+        "snapshot_delete_all" => works(|site| {
+            site.snapshot("one");
+            site.vm()
+        }),
+        "add_disk" => works(|site| {
+            site.only_first("disks", "remove_disk");
+            site.vm_and(json!({ "size_mb": 16 }))
+        }),
+        "remove_disk" => works(|site| {
+            let key = site.second("disks", "remove_disk", "add_disk", json!({ "size_mb": 16 }));
+            site.vm_and(json!({ "device_key": key }))
+        }),
+        "grow_disk" => works(|site| {
+            let key = site.second("disks", "remove_disk", "add_disk", json!({ "size_mb": 16 }));
+            site.vm_and(json!({ "device_key": key, "size_mb": 32 }))
+        }),
+        "add_nic" => works(|site| {
+            site.only_first("network_adapters", "remove_nic");
+            site.vm_and(json!({ "network": "/DC0/network/VM Network" }))
+        }),
+        "remove_nic" => works(|site| {
+            let of = json!({ "network": "/DC0/network/VM Network" });
+            let key = site.second("network_adapters", "remove_nic", "add_nic", of);
+            site.vm_and(json!({ "device_key": key }))
+        }),
+        "connect_nic" => works(|site| {
+            let key = &site.lab.look(&site.vm)["network_adapters"][0]["key"];
+            let with = |start: bool| json!({ "device_key": key, "start_connected": start });
+            site.bring("connect_nic", with(true));
+            site.vm_and(with(false))
+        }),
+        // There is no image, no question and nothing to consolidate in the simulator.
+        "mount_iso" => fails(|site| site.vm_and(json!({ "path": "[LocalDS_0] none.iso" }))),
+        "answer_question" => fails(|site| site.vm_and(json!({ "choice": "0" }))),
+        "eject_iso" | "consolidate_disks" => works(|site| site.vm()),
         // It is made anew from the next machine each time.
         "delete" => works(|site| {
             static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -334,7 +393,12 @@ fn judge(
     if !answer.is_error {
         tally.count("success");
         if changes {
-            if body["changed"] != true {
+            if clean.body["changed"] == false {
+                // There was nothing to do.
+                if body["changed"] != false || done {
+                    wrong("nothing was to be changed");
+                }
+            } else if body["changed"] != true {
                 wrong("a change that was to be made is said to be none");
             } else if !done {
                 wrong("a change that was not made is said to be made");

@@ -84,7 +84,7 @@ fn c2_a_host_that_a_vcenter_manages_is_not_changed_behind_its_back() {
     let refused = host.call("power_off", json!({}));
     let body = refused.fails("host.managed", "none");
     assert_eq!(body["vcenter"], "10.0.0.5");
-    assert_eq!(body["override"], "managed_host");
+    assert_eq!(body["findings"], json!(["managed_host"]));
     assert!(body["error"].as_str().unwrap().contains("10.0.0.5"));
     assert!(host.fake.of("PowerOffVM_Task").is_empty());
 
@@ -98,7 +98,10 @@ fn c2_a_host_that_a_vcenter_manages_is_not_changed_behind_its_back() {
     let other = json!({ "override": ["free_licence"] });
     host.call("power_off", other).fails("host.managed", "none");
     let accepted = json!({ "override": ["managed_host"] });
-    assert_eq!(host.call("power_off", accepted).ok()["changed"], true);
+    let done = host.call("power_off", accepted).ok();
+    assert_eq!(done["changed"], true);
+    // The way back is the same way.
+    assert_eq!(done["undo"]["override"], json!(["managed_host"]));
     assert_eq!(host.fake.of("PowerOffVM_Task").len(), 1);
 }
 

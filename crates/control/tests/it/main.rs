@@ -10,11 +10,11 @@ mod arguments;
 mod certificates;
 mod checks;
 mod credentials;
-#[expect(dead_code, reason = "made for more than is needed here")]
-#[path = "../../../vsphere/tests/scripted/fake.rs"]
 mod devices;
 mod devices_asked;
 mod every_action;
+#[path = "../../../vsphere/tests/scripted/fake.rs"]
+#[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
 mod ground;
 mod hardware;
