@@ -96,6 +96,14 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("device.not_found", "the VM has no such device"),
     (
+        "field.unknown",
+        "a property path that the objects do not have, or not in this version of the API",
+    ),
+    (
+        "filter.unknown",
+        "a list was to be narrowed by something that it does not have",
+    ),
+    (
         "harm.found",
         "something hangs on the object that the change would do harm to",
     ),
@@ -209,6 +217,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "snapshot.unsupported",
         "no snapshot of the VM can be taken as it is now",
+    ),
+    (
+        "sort.unknown",
+        "a list was to be sorted by a column that it does not have",
     ),
     ("target.changed", "the object is not the one that was meant"),
     ("task.lost", "nobody knows how a task ended"),

@@ -89,11 +89,8 @@ pub(crate) async fn check(
             Vec::new(),
         );
     }
-    if object.text("config.keyId.keyId").is_some()
-        || object
-            .get("config.keyId")
-            .is_some_and(|key| key.is_struct())
-    {
+    let is_filled = |path: &str| object.get(path).is_some_and(vsphere::Value::is_struct);
+    if is_filled("config.keyId") {
         harm.add(
             "encrypted",
             false,
@@ -106,10 +103,7 @@ pub(crate) async fn check(
     }
     if level == Level::Whole {
         harm.of_disks();
-        if object
-            .get("config.repConfig")
-            .is_some_and(|r| r.is_struct())
-        {
+        if is_filled("config.repConfig") {
             harm.add(
                 "replication",
                 true,

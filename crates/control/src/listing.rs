@@ -1,10 +1,16 @@
 //! Lists that fit (C10): sorted, paged by a cursor that holds all it needs, cut at whole rows.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub(crate) mod catalog;
+pub(crate) mod column;
+mod cursor;
+pub(crate) mod filter;
+pub(crate) mod glob;
+pub(crate) mod read;
+
 use guard::limit;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use self::cursor::Cursor;
 
 use crate::argument::Arguments;
 use crate::call::Call;
@@ -17,6 +23,9 @@ const RESERVE: usize = 4_000;
 /// More rows than fit into an answer of the default size.
 const DEFAULT_ROWS: usize = 400;
 
+/// How many rows are read at a time while it is not known how many of them fit.
+const FEW: usize = 120;
+
 /// The arguments that say how a list is reached or cut, and not what is in it: the place, which
 /// the connection leads to, is named by itself.
 const NO_FILTER: &[&str] = &[
@@ -28,21 +37,12 @@ const NO_FILTER: &[&str] = &[
     "timeout_s",
     "limit",
     "cursor",
+    "fields",
+    "detail",
 ];
 
 /// A sort key and the reference that tells equal keys apart.
 pub(crate) type Key = (String, String);
-
-/// Where a page ended, and of which list.
-#[derive(Debug, Serialize, Deserialize)]
-struct Cursor {
-    /// Which list: action and filter.
-    l: String,
-    /// The last row's key.
-    k: String,
-    /// The last row's reference.
-    m: String,
-}
 
 /// One page of a list, before its rows are read.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(crate) struct Listing {
     /// The place after the last row of the page.
     to: usize,
     cap: usize,
+    /// How many rows are read at a time.
+    chunk: usize,
 }
 
 impl Listing {
@@ -69,7 +71,24 @@ impl Listing {
         field: &'static str,
         keys: Vec<Key>,
     ) -> Result<Self, Failure> {
-        Self::of(call.row, call.arguments, &call.server, field, keys)
+        Self::sorted(call, field, keys, false)
+    }
+
+    /// As [`Listing::new`], in descending order if that is said.
+    pub(crate) fn sorted(
+        call: &Call<'_>,
+        field: &'static str,
+        keys: Vec<Key>,
+        descending: bool,
+    ) -> Result<Self, Failure> {
+        Self::ordered(
+            call.row,
+            call.arguments,
+            &call.server,
+            field,
+            keys,
+            descending,
+        )
     }
 
     /// As [`Listing::new`], of what is kept at `place` rather than on a server.
@@ -78,22 +97,36 @@ impl Listing {
         arguments: &Arguments,
         place: &str,
         field: &'static str,
-        mut keys: Vec<Key>,
+        keys: Vec<Key>,
     ) -> Result<Self, Failure> {
-        keys.sort();
+        Self::ordered(row, arguments, place, field, keys, false)
+    }
+
+    fn ordered(
+        row: &Action,
+        arguments: &Arguments,
+        place: &str,
+        field: &'static str,
+        mut keys: Vec<Key>,
+        descending: bool,
+    ) -> Result<Self, Failure> {
+        keys.sort_unstable();
+        if descending {
+            keys.reverse();
+        }
         let list = list_id(row, arguments, place);
         let from = match arguments.text("cursor") {
             None => 0,
             Some(text) => {
-                let cursor = read(text)?;
-                if cursor.l != list {
-                    return Err(Failure::new(
-                        "cursor.other_list",
-                        "Pass a `cursor` only with the same action and filter that gave it, or leave it out to begin anew",
-                    ));
-                }
-                let last = (cursor.k, cursor.m);
-                keys.partition_point(|key| *key <= last)
+                let last = Cursor::read(text, &list)?;
+                // Also where the last row itself is gone by now.
+                keys.partition_point(|key| {
+                    if descending {
+                        *key >= last
+                    } else {
+                        *key <= last
+                    }
+                })
             }
         };
         // Whoever asks for a number of rows gets them as long as the hard cap allows.
@@ -104,6 +137,7 @@ impl Listing {
             Some(rows) => (rows, limit::ANSWER_CAP_CHARS),
             None => (DEFAULT_ROWS, limit::ANSWER_CHARS),
         };
+        let chunk = if asked.is_some() { read::CHUNK } else { FEW };
         let to = keys.len().min(from.saturating_add(rows));
         Ok(Self {
             field,
@@ -113,6 +147,7 @@ impl Listing {
             from,
             to,
             cap: cap - RESERVE,
+            chunk,
         })
     }
 
@@ -124,13 +159,30 @@ impl Listing {
     }
 
     /// The answer with these rows, by reference; a row that is not there any more is left out.
-    pub(crate) fn answer(&self, mut row: impl FnMut(&str) -> Option<Value>) -> Map<String, Value> {
+    pub(crate) fn answer(&self, row: impl FnMut(&str) -> Option<Value>) -> Map<String, Value> {
+        self.answer_of(self.to - self.from, row)
+    }
+
+    /// As [`Listing::answer`], of the first `read` rows of the page: the others were not looked at,
+    /// and are those of the next page.
+    pub(crate) fn answer_of(
+        &self,
+        read: usize,
+        mut row: impl FnMut(&str) -> Option<Value>,
+    ) -> Map<String, Value> {
+        let to = self.to.min(self.from.saturating_add(read));
         let mut kept = Vec::new();
         let mut used = 2;
         let mut end = self.from;
-        for (_, reference) in &self.keys[self.from..self.to] {
-            if let Some(row) = row(reference) {
-                used += row.to_string().chars().count() + 1;
+        for (_, reference) in &self.keys[self.from..to] {
+            if let Some(mut row) = row(reference) {
+                let mut size = row.to_string().chars().count() + 1;
+                if size > self.cap {
+                    // A page that can never hold it would be the last one that anybody gets.
+                    row = too_large(&row, size);
+                    size = row.to_string().chars().count() + 1;
+                }
+                used += size;
                 if used > self.cap {
                     break;
                 }
@@ -154,27 +206,31 @@ impl Listing {
         answer
     }
 
+    /// How many rows are read at a time.
+    pub(crate) fn chunk(&self) -> usize {
+        self.chunk
+    }
+
     /// Whether rows of this size, in characters, fill the page already.
     pub(crate) fn is_full_at(&self, characters: usize) -> bool {
         characters > self.cap
     }
 
     fn cursor_after(&self, at: usize) -> String {
-        let (k, m) = self.keys[at].clone();
-        let cursor = Cursor {
-            l: self.list.clone(),
-            k,
-            m,
-        };
-        // Three strings always serialise.
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
+        Cursor::after(&self.list, &self.keys[at]).written()
     }
 }
 
-fn read(text: &str) -> Result<Cursor, Failure> {
-    URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(|| {
-        Failure::new("cursor.invalid", "Pass the `next_cursor` of the answer before, unchanged, or leave `cursor` out to begin anew")
-    })
+/// What stands for a row that fits no answer.
+fn too_large(row: &Value, size: usize) -> Value {
+    let mut short = Map::new();
+    for name in ["name", "moref"] {
+        if let Some(value) = row.get(name) {
+            short.insert(name.to_owned(), value.clone());
+        }
+    }
+    short.insert("too_large_chars".to_owned(), json!(size));
+    Value::Object(short)
 }
 
 /// Names the list: action, place and filter. A cursor of one list means nothing in another.

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::fault;
 use crate::table::Action;
 
-pub(crate) use find::{by_uuid, decoded, missing_identifier};
+pub(crate) use find::{by_path, by_uuid, decoded, missing_identifier};
 pub(crate) use path::Containers;
 
 /// The type of a virtual machine in the vSphere API.
@@ -42,7 +42,7 @@ const PATHS: &[&str] = &[
 
 /// How long a look after a change may take: shorter than the time that a call is given beyond its
 /// own to say how far it came.
-const LOOK: Duration = Duration::from_secs(2);
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// A machine as it was read just now.
 #[derive(Debug)]
@@ -64,7 +64,9 @@ impl Machine {
     /// of the server.
     pub(crate) async fn find(call: &Call<'_>, more: &[&str]) -> Result<Self, Failure> {
         let reference = find::locate(call).await?;
-        let paths: Vec<&str> = PATHS.iter().chain(more).copied().collect();
+        let mut paths: Vec<&str> = PATHS.iter().chain(more).copied().collect();
+        paths.sort_unstable();
+        paths.dedup();
         let (object, containers) = tokio::join!(
             call.session.properties(&reference, &paths),
             Containers::read(call.session)

@@ -34,6 +34,7 @@ mod object;
 mod pin;
 mod profile;
 mod program;
+mod property;
 mod schema;
 mod table;
 

@@ -10,6 +10,7 @@ mod argument;
 mod connection;
 mod credential;
 mod device;
+mod inventory;
 mod machine;
 mod power;
 mod snapshot;
@@ -134,6 +135,10 @@ const FAMILIES: &[Family] = &[
     Family {
         rows: connection::ROWS,
         arguments: &[],
+    },
+    Family {
+        rows: inventory::ROWS,
+        arguments: inventory::ARGUMENTS,
     },
     Family {
         rows: machine::ROWS,

@@ -272,9 +272,11 @@ impl Live {
         match refused.or_else(|| core.stalled.clone()) {
             None => Ok(()),
             Some(error) => {
-                // It is not begun by itself later, when somebody was told that it was not.
+                // It does not begin by itself later: nor by a report that decided it anew since.
                 core.pending
                     .retain(|(_, c)| !matches!(c, Command::Run { .. }));
+                core.state = State::clone(&core.saved);
+                core.unsaved.clear();
                 self.rest_if_idle(engine, &core).await;
                 Err(store_refusal(&error))
             }

@@ -326,4 +326,76 @@ mod tests {
         assert_eq!(taken[0].body, Some(Value::from(2)));
         assert_eq!(results.sum, Sum::default());
     }
+
+    #[test]
+    fn p12_the_bounds_are_reached_before_anything_is_dropped() {
+        let (a, b, c) = (
+            WorkflowId("a".into()),
+            WorkflowId("b".into()),
+            WorkflowId("c".into()),
+        );
+        let there = |taken: &[Kept]| taken.iter().filter(|k| k.body.is_some()).count();
+        // As many bytes as there may be, and one more.
+        let step = StepId("s0".into());
+        let empty = Entry::new(Kept {
+            step,
+            body: Some(text(0)),
+            size: 1,
+        });
+        let largest = BOUND - empty.cost;
+        for (bytes, kept) in [(largest, 1), (largest + 1, 0)] {
+            let mut results = Results::default();
+            put(&mut results, &a, 0, text(bytes));
+            assert_eq!((results.full.len(), results.empty.len()), (kept, 1 - kept));
+            assert_eq!(there(&results.take(&a)), kept);
+        }
+        // As many answers as there may be, and as many of which it is known that they are gone.
+        let mut results = Results::default();
+        for id in [&a, &b] {
+            for step in 0..ANSWERS {
+                put(&mut results, id, step, Value::Null);
+            }
+            assert_eq!(results.sum.answers, ANSWERS);
+        }
+        assert_eq!(results.sum.dropped, DROPPED);
+        assert_eq!((results.full.len(), results.empty.len()), (1, 1));
+        put(&mut results, &c, 0, Value::Null);
+        assert_eq!(results.take(&a), Vec::new(), "forgotten, as the oldest");
+        let taken = results.take(&b);
+        assert_eq!((taken.len(), there(&taken)), (ANSWERS, ANSWERS - 1));
+        assert_eq!(there(&results.take(&c)), 1);
+        assert_eq!(results.sum, Sum::default());
+    }
+
+    #[test]
+    fn p12_a_workflow_whose_answers_are_all_dropped_has_none_however_often_they_came() {
+        let a = WorkflowId("a".into());
+        let mut results = Results::default();
+        put(&mut results, &a, 0, Value::Null);
+        put(&mut results, &a, 0, Value::Null);
+        put(&mut results, &a, 0, text(BOUND));
+        assert_eq!((results.full.len(), results.empty.len()), (0, 1));
+        assert_eq!(results.take(&a)[0].body, None);
+    }
+
+    #[test]
+    fn p12_an_answer_counts_as_the_memory_that_it_takes_and_not_as_its_text() {
+        let value = size_of::<Value>();
+        let field = size_of::<String>() + value + 3 * 8 + 16;
+        for (answer, takes) in [
+            (serde_json::json!(17), 0),
+            (serde_json::json!("abc"), 3 + 16),
+            (serde_json::json!([]), 16),
+            (serde_json::json!([1, 2, 3]), 3 * value + 16),
+            (serde_json::json!(["abc"]), value + (3 + 16) + 16),
+            (serde_json::json!({}), 4 * 16),
+            (serde_json::json!({"ab": 1}), (field + 2) + 4 * 16),
+            (
+                serde_json::json!({"ab": "abc", "c": [1]}),
+                (field + 2 + 3 + 16) + (field + 1 + value + 16) + 4 * 16,
+            ),
+        ] {
+            assert_eq!(cost(&answer), takes, "{answer}");
+        }
+    }
 }

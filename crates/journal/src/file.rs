@@ -27,6 +27,10 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The log is cut to this size after a checkpoint, in bytes.
 const LOG_LIMIT: i64 = 16 * 1024 * 1024;
 
+/// The log is folded into the database when it has so many pages: as many as the limit holds. Many
+/// workflows at once write the same pages again and again, which are then copied once.
+const LOG_PAGES: i64 = LOG_LIMIT / 4096;
+
 /// The file at the path, as the file system knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -166,6 +170,7 @@ impl Place {
         write_ahead(&connection)?;
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
         connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.set_prepared_statement_cache_capacity(64);
         limit(&connection, max_pages)?;
         schema::migrate(&mut connection, schema::MIGRATIONS)?;

@@ -1,11 +1,13 @@
 //! Reading properties: page by page, object by object, as the bytes arrive.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use hyper::StatusCode;
 use tokio::io::AsyncBufRead;
+use tokio::sync::oneshot;
 
+use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::fault::Fault;
 use crate::session::Session;
@@ -13,6 +15,7 @@ use crate::soap::{self, Body};
 use crate::spec::FilterSpec;
 use crate::transport::{Deed, refusal, unreadable};
 use crate::value::{MoRef, Value};
+use crate::wire::Answer;
 use crate::xml::{Pull, XmlError};
 
 /// Objects per page. Without it a vCenter gives 100.
@@ -113,6 +116,9 @@ pub struct Retrieved {
     pub complete: bool,
 }
 
+/// What takes the objects of an answer.
+type Sink<'s> = dyn FnMut(Object) -> ControlFlow<()> + Send + 's;
+
 /// One page of an answer, read object by object.
 #[derive(Debug)]
 struct Page {
@@ -121,11 +127,12 @@ struct Page {
 }
 
 /// Reads a page. The whole of it is checked to be there, also after the sink wants no more.
+/// `next` is told the token of the page after it as soon as it is seen.
 async fn read_page<R: AsyncBufRead + Unpin>(
     pull: &mut Pull<R>,
     method: &str,
-    sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send),
-    token: &mut Option<String>,
+    sink: &mut Sink<'_>,
+    next: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Result<Page, Fault>, XmlError> {
     let mut page = Page {
         token: None,
@@ -144,8 +151,9 @@ async fn read_page<R: AsyncBufRead + Unpin>(
         while let Some(tag) = pull.child().await? {
             match &*tag.name {
                 "token" => {
-                    page.token = Some(pull.value(tag).await?.text);
-                    token.clone_from(&page.token);
+                    let token = pull.value(tag).await?.text;
+                    next(&token);
+                    page.token = Some(token);
                 }
                 "objects" if !page.stopped => {
                     if let Some(object) = Object::from_value(pull.value(tag).await?) {
@@ -168,15 +176,39 @@ pub(crate) async fn read_objects<R: AsyncBufRead + Unpin>(
     method: &str,
     sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send),
 ) -> bool {
-    let page = read_page(pull, method, sink, &mut None).await;
+    let page = read_page(pull, method, sink, &mut |_| {}).await;
     page.is_ok_and(|page| page.is_ok())
+}
+
+/// The objects that were handed over already.
+#[derive(Default)]
+struct Seen(HashMap<Box<str>, HashSet<Box<str>>>);
+
+impl Seen {
+    /// Whether it was not there yet.
+    fn is_new(&mut self, reference: &MoRef) -> bool {
+        // Of few types there are many: the type is kept once.
+        if let Some(ids) = self.0.get_mut(reference.kind.as_str()) {
+            return ids.insert(reference.id.as_str().into());
+        }
+        let first = HashSet::from([reference.id.as_str().into()]);
+        self.0.insert(reference.kind.as_str().into(), first);
+        true
+    }
+}
+
+/// An answer that has begun to arrive.
+struct Arriving {
+    method: &'static str,
+    answer: Answer,
 }
 
 impl Session {
     /// Reads all that the filters select and hands it over object by object, each object once.
     ///
     /// At most `page` objects are fetched per request ([`PAGE`] is a good number). All pages are
-    /// read, unless the sink breaks: then the server is told that the rest is not wanted.
+    /// read, unless the sink breaks: then the server is told that the rest is not wanted. The next
+    /// page is asked for as soon as the server has named it, while this one is still read.
     ///
     /// On an error, what was handed over before is **not** the whole: throw it away.
     ///
@@ -193,13 +225,14 @@ impl Session {
     {
         let collector = self.content().need("propertyCollector")?;
         // A tree can reach an object on two ways; servers differ in whether they report it twice.
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         let mut done = Retrieved::default();
+        let mut objects = 0;
         let mut unique = |object: Object| {
-            if !seen.insert(object.reference.clone()) {
+            if !seen.is_new(&object.reference) {
                 return ControlFlow::Continue(());
             }
-            done.objects += 1;
+            objects += 1;
             sink(object)
         };
         let mut envelope = self.envelope("RetrievePropertiesEx", &collector);
@@ -210,44 +243,96 @@ impl Session {
             .open("options")
             .text("maxObjects", &page.to_string())
             .close("options");
-        let mut pages = 0;
-        let stopped = loop {
-            let mut token = None;
-            let fetched = self.page(envelope, &mut unique, &mut token).await;
-            if let (Some(token), true) = (&token, fetched.as_ref().map_or(true, |p| p.stopped)) {
-                // What is not fetched would pile up in the server until the logout.
-                let mut cancel = self.envelope("CancelRetrievePropertiesEx", &collector);
-                cancel.text("token", token);
-                if let Err(error) = self.call(cancel, Deed::Once).await {
-                    tracing::debug!(%error, "cancelling a page token");
+        let mut arriving = self.arrive(envelope).await?;
+        loop {
+            let (read, next) = self.page(arriving, &collector, &mut unique).await;
+            done.pages += usize::from(read.is_ok());
+            match (read, next) {
+                (Ok(page), Some(next)) if !page.stopped => arriving = next?,
+                (Ok(page), next) => {
+                    done.complete = !page.stopped;
+                    self.give_up(&collector, next).await;
+                    break;
+                }
+                (Err(error), next) => {
+                    self.give_up(&collector, next).await;
+                    return Err(error);
                 }
             }
-            let page = fetched?;
-            pages += 1;
-            match page.token {
-                Some(token) if !page.stopped => {
-                    envelope = self.envelope("ContinueRetrievePropertiesEx", &collector);
-                    envelope.text("token", &token);
-                }
-                _ => break page.stopped,
-            }
-        };
-        done.pages = pages;
-        done.complete = !stopped;
+        }
+        done.objects = objects;
         Ok(done)
     }
 
-    async fn page(
-        &self,
-        envelope: crate::envelope::Envelope,
-        sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send),
-        token: &mut Option<String>,
-    ) -> Result<Page, Error> {
+    /// Tells the server that the pages after one that was asked for are not wanted: they would
+    /// pile up in it until the logout. The token for that is in the page itself, whose objects
+    /// are passed over.
+    async fn give_up(&self, collector: &MoRef, next: Option<Result<Arriving, Error>>) {
+        let Some(Ok(next)) = next else {
+            return;
+        };
+        let mut token = None;
+        let _ = self
+            .read(next, &mut |_| ControlFlow::Break(()), &mut |next| {
+                token = Some(next.to_owned());
+            })
+            .await;
+        if let Some(token) = token {
+            let mut cancel = self.envelope("CancelRetrievePropertiesEx", collector);
+            cancel.text("token", &token);
+            if let Err(error) = self.call(cancel, Deed::Once).await {
+                tracing::debug!(%error, "cancelling a page token");
+            }
+        }
+    }
+
+    async fn arrive(&self, envelope: Envelope) -> Result<Arriving, Error> {
         let method = envelope.method();
         let answer = self.http().post(envelope, Deed::Read).await?;
+        Ok(Arriving { method, answer })
+    }
+
+    /// Reads a page, and asks for the one after it as soon as that is named.
+    async fn page(
+        &self,
+        arriving: Arriving,
+        collector: &MoRef,
+        sink: &mut Sink<'_>,
+    ) -> (Result<Page, Error>, Option<Result<Arriving, Error>>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut sender = Some(sender);
+        let read = async {
+            let read = self
+                .read(arriving, sink, &mut |token| {
+                    if let Some(sender) = sender.take() {
+                        // The other side waits until we are at the end.
+                        let _ = sender.send(token.to_owned());
+                    }
+                })
+                .await;
+            // No token came: nothing is to be waited for.
+            drop(sender.take());
+            read
+        };
+        let next = async {
+            let token = receiver.await.ok()?;
+            let mut envelope = self.envelope("ContinueRetrievePropertiesEx", collector);
+            envelope.text("token", &token);
+            Some(self.arrive(envelope).await)
+        };
+        tokio::join!(read, next)
+    }
+
+    async fn read(
+        &self,
+        arriving: Arriving,
+        sink: &mut Sink<'_>,
+        next: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Page, Error> {
+        let Arriving { method, answer } = arriving;
         let status = answer.status;
         let mut pull = Pull::new(answer.body(), OBJECT_LIMIT);
-        match read_page(&mut pull, method, sink, token).await {
+        match read_page(&mut pull, method, sink, next).await {
             Ok(Ok(page)) if status == StatusCode::OK => Ok(page),
             Ok(Ok(_)) => Err(unreadable(
                 method,

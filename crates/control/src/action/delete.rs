@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::change::{self, Deed, Done, Ended, Plan, Undo, Verify};
 use crate::failure::Failure;
 use crate::harm::{self, Level};
-use crate::machine::{Machine, decoded, reread};
+use crate::machine::{LOOK, Machine, decoded, reread};
 use policy::answer::ErrorEffect;
 
 /// How many disks and snapshots are listed that go with it; the totals are always there.
@@ -153,6 +153,12 @@ fn gone() -> Map<String, Value> {
     Map::from_iter([("exists".to_owned(), json!(false))])
 }
 
+/// Whether the server says soon that it does not know the machine.
+async fn is_gone(call: &Call<'_>, vm: &MoRef) -> bool {
+    let looked = tokio::time::timeout(LOOK, reread(call.session, vm, &["name"])).await;
+    matches!(looked, Ok(Ok(None)))
+}
+
 struct Delete {
     machine: MoRef,
 }
@@ -176,6 +182,10 @@ impl Deed for Delete {
                     }),
                     Some(_) => Err(change::forgotten("Destroy_Task", &task)),
                 }
+            }
+            // Gone is gone, also where nobody heard of it.
+            Err(failure) if failure.effect() == ErrorEffect::Unknown && is_gone(call, vm).await => {
+                Ok(Done::default())
             }
             // A deletion that failed on the way may have taken disks with it.
             Err(failure)

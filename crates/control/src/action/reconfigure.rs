@@ -157,6 +157,17 @@ fn undo(
                 lost = true;
                 continue;
             }
+            ATTRIBUTES => {
+                let of = value.as_object().cloned().unwrap_or_default();
+                let (kept, altered): (Map<_, _>, Map<_, _>) = of
+                    .into_iter()
+                    .partition(|(name, _)| !values::attribute_is_altered(&machine.object, name));
+                lost |= !altered.is_empty();
+                if kept.is_empty() {
+                    continue;
+                }
+                (ATTRIBUTES, Value::Object(kept))
+            }
             name => (name, value.clone()),
         };
         undo.insert(restored.0.to_owned(), restored.1);
@@ -164,7 +175,7 @@ fn undo(
     }
     if lost && expect.is_empty() {
         return Undo::none(
-            "The old notes hold line breaks or are too long: no call can bring them back",
+            "The old text holds line breaks or is too long: no call can bring it back",
         );
     }
     let resizes = rules::SIZES
@@ -174,7 +185,7 @@ fn undo(
     if lost {
         Undo::lossy(
             undo,
-            "The old notes hold line breaks or are too long: they are not brought back",
+            "An old text holds line breaks or is too long: it is not brought back",
         )
     } else if resizes && machine.power_state() != "poweredOff" {
         Undo::conditional(

@@ -1,188 +1,281 @@
-//! list_vms and get_vm.
-
-use std::collections::HashMap;
-use std::ops::ControlFlow;
+//! list_vms, list_templates and get_vm.
 
 use serde_json::{Map, Value, json};
-use vsphere::{FilterSpec, MoRef, Object, Question};
+use vsphere::{MoRef, Object};
 
 use super::device::{cdrom, nic};
 use super::disk::{self, DEVICES, Disk};
 use super::reconfigure::values::{self, DEFINED, SET};
 use super::tree::Tree;
+use crate::argument::Arguments;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::fault;
-use crate::listing::{Key, Listing};
-use crate::machine::{self, Containers, Machine, VM, decoded, shown_name};
+use crate::listing::catalog::Catalog;
+use crate::listing::column::{self, As, Column, SHOWN, column, part, put};
+use crate::listing::filter::{Chosen, Filter, Test, Want};
+use crate::machine::{self, Containers, Machine, VM, decoded};
+use crate::object::{CLUSTER, DATACENTER, DATASTORE, FOLDER, HOST, NETWORK, POOL};
+use crate::property;
 
-/// What a row of the list is made of. Not `config`: it is unset for half-created machines,
-/// and large.
-const ROW: &[&str] = &[
-    "name",
-    "parent",
-    "parentVApp",
-    "runtime.host",
-    "runtime.powerState",
-    "runtime.connectionState",
-    "runtime.consolidationNeeded",
-    "runtime.question",
-    "summary.config.template",
-    "summary.config.uuid",
-    "summary.config.instanceUuid",
-    "summary.config.numCpu",
-    "summary.config.memorySizeMB",
-    "summary.config.guestFullName",
-    "summary.config.managedBy",
-    "guest.toolsRunningStatus",
-    "guest.ipAddress",
-    "guest.hostName",
-    "summary.storage.committed",
-    "summary.storage.uncommitted",
-];
+/// Virtual machines and templates. A row is not made of `config`: that is unset for half-created
+/// machines, and large.
+pub(crate) static VMS: Catalog = Catalog {
+    field: "vms",
+    kinds: &[VM],
+    above: &["Folder", "Datacenter", "VirtualApp", "HostSystem"],
+    columns: &[
+        column("instance_uuid", "summary.config.instanceUuid", As::Text),
+        column("bios_uuid", "summary.config.uuid", As::Text),
+        column("power_state", "runtime.powerState", As::Text),
+        // Always: values of a disconnected machine look alive.
+        column("connection_state", "runtime.connectionState", As::Text),
+        column("cpu", "summary.config.numCpu", As::Whole),
+        column("memory_mb", "summary.config.memorySizeMB", As::Whole),
+        column("guest_os", "summary.config.guestFullName", As::Text),
+        column("guest_host_name", "guest.hostName", As::Text),
+        column("guest_ip", "guest.ipAddress", As::Text),
+        column("tools", "guest.toolsRunningStatus", As::Text),
+        column("host", "runtime.host", As::Named),
+        column("used_bytes", "summary.storage.committed", As::Whole),
+        column("could_grow_bytes", "summary.storage.uncommitted", As::Whole),
+        column("template", "summary.config.template", As::Mark),
+        column(
+            "consolidation_needed",
+            "runtime.consolidationNeeded",
+            As::Mark,
+        ),
+        column("waits_for_answer", "runtime.question", As::Present),
+        part(
+            "managed_by",
+            "summary.config.managedBy",
+            "extensionKey",
+            As::Text,
+        ),
+    ],
+    more: &[
+        column("annotation", "config.annotation", As::Text),
+        column("hardware_version", "config.version", As::Text),
+        column("change_version", "config.changeVersion", As::Text),
+        column("guest_id", "config.guestId", As::Text),
+        column("firmware", "config.firmware", As::Text),
+        column("vmx_path", "config.files.vmPathName", As::Text),
+        column("cpu_hot_add", "config.cpuHotAddEnabled", As::Flag),
+        column("memory_hot_add", "config.memoryHotAddEnabled", As::Flag),
+        column(
+            "tools_version_status",
+            "guest.toolsVersionStatus2",
+            As::Text,
+        ),
+        column("booted", "runtime.bootTime", As::Text),
+        column("status", "overallStatus", As::Text),
+        column(
+            "cpu_used_mhz",
+            "summary.quickStats.overallCpuUsage",
+            As::Whole,
+        ),
+        column(
+            "memory_used_mb",
+            "summary.quickStats.hostMemoryUsage",
+            As::Whole,
+        ),
+        column("resource_pool", "resourcePool", As::Named),
+        column("datastores", "datastore", As::Names),
+        column("networks", "network", As::Names),
+        column("has_snapshots", "snapshot", As::Present),
+    ],
+    more_above: &["ResourcePool", "Datastore", "Network"],
+    counts: &["power_state", "connection_state", "template", "tools"],
+    filters: &[
+        by("name", Want::Name),
+        by(
+            "state",
+            Want::Word(
+                "runtime.powerState",
+                &[
+                    ("on", "poweredOn"),
+                    ("off", "poweredOff"),
+                    ("powered_on", "poweredOn"),
+                    ("powered_off", "poweredOff"),
+                ],
+            ),
+        ),
+        by("connection", Want::Word("runtime.connectionState", &[])),
+        by("host", Want::Through(&HOST, &["vm"])),
+        by("cluster", Want::Through(&CLUSTER, &["host", "vm"])),
+        by("folder", Want::Beneath(&FOLDER)),
+        by("datacenter", Want::Beneath(&DATACENTER)),
+        by("datastore", Want::Through(&DATASTORE, &["vm"])),
+        by("network", Want::Refers("network", &NETWORK)),
+        by("resource_pool", Want::Through(&POOL, &["vm"])),
+        by("annotation", Want::Glob("config.annotation")),
+        by("guest_os", Want::Glob("summary.config.guestFullName")),
+        by(
+            "tools",
+            Want::Word(
+                "guest.toolsRunningStatus",
+                &[
+                    ("running", "guestToolsRunning"),
+                    ("not_running", "guestToolsNotRunning"),
+                ],
+            ),
+        ),
+        by("template", Want::Flag("summary.config.template")),
+        by("attribute:<name>", Want::Attribute),
+    ],
+};
+
+const fn by(name: &'static str, want: Want) -> Filter {
+    Filter { name, want }
+}
 
 /// What one machine in detail needs besides.
 const DETAIL: &[&str] = &[
-    "config.annotation",
     DEFINED,
     SET,
-    "config.version",
-    "config.files.vmPathName",
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
     "config.hardware.numCoresPerSocket",
     DEVICES,
-    "config.cpuHotAddEnabled",
-    "config.memoryHotAddEnabled",
+    "config.hotPlugMemoryIncrementSize",
+    "config.hotPlugMemoryLimit",
+    "config.memoryReservationLockedToMax",
+    "config.cpuAllocation",
+    "config.memoryAllocation",
+    "config.files",
+    "config.keyId",
+    "config.ftInfo",
     "guest.net",
-    "guest.toolsVersionStatus2",
+    "guest.disk",
+    "guest.guestState",
+    "guest.toolsVersion",
     "snapshot",
 ];
 
-/// How many objects one request names.
-const CHUNK: usize = 500;
-
-/// How many disks, adapters and addresses are shown.
-const SHOWN: usize = 64;
-
-/// All machines, or those that the filter fits.
+/// All machines, or those that the arguments choose.
 pub(crate) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
-    let (keys, containers) = tokio::join!(
-        keys(call),
-        Containers::read_types(
-            call.session,
-            &["Folder", "Datacenter", "VirtualApp", "HostSystem"]
-        )
-    );
-    let (keys, containers) = (keys?, containers?);
-    let listing = Listing::new(call, "vms", keys)?;
-    let references: Vec<MoRef> = listing.references().map(|id| MoRef::new(VM, id)).collect();
-    let mut rows: HashMap<String, Value> = HashMap::new();
-    let mut size = 0;
-    for chunk in references.chunks(CHUNK) {
-        let spec = FilterSpec::objects(VM, chunk, ROW);
-        for object in call
-            .session
-            .collect(&[spec])
-            .await
-            .map_err(fault::failure)?
-        {
-            if object.is_gone() {
-                continue;
-            }
-            let row = Value::Object(row(&object, &containers));
-            size += row.to_string().len();
-            rows.insert(object.reference.id, row);
-        }
-        if listing.is_full_at(size) {
-            break;
-        }
-    }
-    Ok(listing.answer(|id| rows.remove(id)))
+    let mut chosen = Chosen::default();
+    narrow(call, &mut chosen).await?;
+    VMS.list_of(call, chosen).await
 }
 
-/// Sort keys of the machines that the filter fits: name, then reference.
-async fn keys(call: &Call<'_>) -> Result<Vec<Key>, Failure> {
+/// All templates.
+pub(crate) async fn templates(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
+    let mut chosen = Chosen::default();
+    chosen
+        .tests
+        .push(Test::new(&["summary.config.template"], |object| {
+            let is = object.get("summary.config.template");
+            is.and_then(vsphere::Value::as_bool) == Some(true)
+        }));
+    VMS.list_of(call, chosen).await
+}
+
+/// What the identifiers of one machine choose in a list: none, one, or those of one name.
+async fn narrow(call: &Call<'_>, chosen: &mut Chosen) -> Result<(), Failure> {
     let arguments = call.arguments;
-    let expected = arguments.text("instance_uuid");
-    let references = match (arguments.text("moref"), arguments.text("vm_uuid")) {
-        (Some(moref), _) => Some(vec![MoRef::new(VM, moref)]),
-        (None, Some(uuid)) => Some(machine::by_uuid(call.session, uuid).await?),
-        (None, None) => None,
-    };
-    let wanted = arguments.text("vm_name").map(decoded);
-    let paths: &[&str] = if expected.is_some() || references.is_some() {
-        &["name", "runtime.powerState", "summary.config.instanceUuid"]
-    } else {
-        &["name"]
-    };
-    let spec = match &references {
-        Some(references) if references.is_empty() => return Ok(Vec::new()),
-        Some(references) => FilterSpec::objects(VM, references, paths),
-        None => {
-            let root = call
-                .session
-                .content()
-                .need("rootFolder")
-                .map_err(fault::failure)?;
-            FilterSpec::inventory(&root, &[(VM, paths)])
-        }
-    };
-    let by_reference = references.is_some();
-    let mut keys = Vec::new();
-    let retrieved = call
-        .session
-        .retrieve(&[spec], vsphere::property::PAGE, |object| {
-            let name = decoded(object.text("name").unwrap_or_default());
-            let is_machine = !by_reference || object.get("runtime.powerState").is_some();
-            let fits = wanted.as_ref().is_none_or(|wanted| *wanted == name)
-                && expected.is_none_or(|uuid| {
-                    object
-                        .text("summary.config.instanceUuid")
-                        .is_some_and(|actual| actual.eq_ignore_ascii_case(uuid))
-                });
-            if is_machine && fits && !object.is_gone() {
-                keys.push((name, object.reference.id));
-            }
-            ControlFlow::Continue(())
-        })
-        .await;
-    match retrieved {
-        Ok(_) => Ok(keys),
-        // A machine that was asked for by reference and is gone is an empty list.
-        Err(error) if by_reference && error.is_fault("ManagedObjectNotFound") => Ok(Vec::new()),
-        Err(error) => Err(fault::failure(error)),
+    if let Some(moref) = arguments.text("moref") {
+        chosen.narrow([MoRef::new(VM, moref)]);
     }
+    if let Some(uuid) = arguments.text("vm_uuid") {
+        chosen.narrow(machine::by_uuid(call.session, uuid).await?);
+    }
+    if let Some(path) = arguments.text("vm_path") {
+        chosen.narrow(machine::by_path(call.session, path).await?);
+    }
+    if chosen.only.is_some() {
+        // A reference to something else than a machine has none.
+        chosen
+            .tests
+            .push(Test::new(&["runtime.powerState"], |object| {
+                object.get("runtime.powerState").is_some()
+                    || object.is_unreadable("runtime.powerState")
+            }));
+    }
+    if let Some(name) = arguments.text("vm_name").map(decoded) {
+        chosen.tests.push(Test::new(&["name"], move |object| {
+            decoded(object.text("name").unwrap_or_default()) == name
+        }));
+    }
+    if let Some(uuid) = arguments.text("instance_uuid").map(str::to_owned) {
+        const PATH: &str = "summary.config.instanceUuid";
+        chosen.tests.push(Test::new(&[PATH], move |object| {
+            object
+                .text(PATH)
+                .is_some_and(|actual| actual.eq_ignore_ascii_case(&uuid))
+        }));
+    }
+    Ok(())
+}
+
+/// What the guest says of its adapters.
+pub(super) fn nics(object: &Object) -> impl Iterator<Item = &vsphere::Value> {
+    let nics = object.get("guest.net");
+    nics.into_iter().flat_map(vsphere::Value::items)
+}
+
+/// Refuses property paths that no machine has.
+pub(crate) fn check_get(arguments: &Arguments) -> Result<(), Failure> {
+    property::check(VMS.kinds, &arguments.texts("fields"), None)
 }
 
 /// One machine in detail.
 pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
-    let more: Vec<&str> = ROW.iter().chain(DETAIL).copied().collect();
-    let machine = Machine::find(call, &more).await?;
+    let version = property::version(call.session.api_version());
+    let fields = call.arguments.texts("fields");
+    property::check(VMS.kinds, &fields, Some(version))?;
+    let columns: Vec<&Column> = VMS.all().collect();
+    let mut paths = column::paths(&columns, VM, version);
+    paths.extend(DETAIL);
+    paths.extend(fields.iter().copied());
+    let above: Vec<&str> = VMS.above.iter().chain(VMS.more_above).copied().collect();
+    let (machine, names) = tokio::join!(
+        Machine::find(call, &paths),
+        Containers::read_types(call.session, &above)
+    );
+    let (machine, names) = (machine?, names?);
     let object = &machine.object;
-    let containers = Containers::read_types(call.session, &["HostSystem"]).await?;
-    let mut vm = row(object, &containers);
+    let mut vm = column::row(object, &columns, &names);
+    let whole = |path: &str| json!(object.get(path).and_then(vsphere::Value::as_i64));
+    let text = |path: &str| json!(object.text(path).map(guard::text::sanitize));
     vm.insert("path".to_owned(), json!(machine.path));
     let mut put = |name: &str, value: Value| put(&mut vm, name, value);
     // The configuration is what a change sets; the summary may lag behind it.
-    put("cpu", whole(object, "config.hardware.numCPU"));
-    put("memory_mb", whole(object, "config.hardware.memoryMB"));
+    put("cpu", whole("config.hardware.numCPU"));
+    put("memory_mb", whole("config.hardware.memoryMB"));
     put(
         "cores_per_socket",
-        whole(object, "config.hardware.numCoresPerSocket"),
+        whole("config.hardware.numCoresPerSocket"),
     );
-    put("cpu_hot_add", flag(object, "config.cpuHotAddEnabled"));
-    put("memory_hot_add", flag(object, "config.memoryHotAddEnabled"));
-    put("hardware_version", text(object, "config.version"));
-    put("vm_path", text(object, "config.files.vmPathName"));
     put(
-        "tools_version_status",
-        text(object, "guest.toolsVersionStatus2"),
+        "memory_hot_add_step_mb",
+        whole("config.hotPlugMemoryIncrementSize"),
     );
     let attributes = values::attributes(object);
     if !attributes.is_empty() {
         put("attributes", Value::Object(attributes));
     }
+    put("memory_hot_add_most_mb", whole("config.hotPlugMemoryLimit"));
+    let locked = object.get("config.memoryReservationLockedToMax");
+    put(
+        "memory_reservation_locked",
+        json!(locked.and_then(vsphere::Value::as_bool).filter(|is| *is)),
+    );
+    put(
+        "cpu_allocation",
+        allocation(object, "config.cpuAllocation", "mhz"),
+    );
+    put(
+        "memory_allocation",
+        allocation(object, "config.memoryAllocation", "mb"),
+    );
+    put("files", files(object));
+    put("encrypted", json!(object.get("config.keyId").map(|_| true)));
+    put(
+        "fault_tolerant",
+        json!(object.get("config.ftInfo").map(|_| true)),
+    );
+    put("guest_state", text("guest.guestState"));
+    put("tools_version", text("guest.toolsVersion"));
     let disks = disk::all(object);
     put("disks", disks.iter().take(SHOWN).map(Disk::row).collect());
     put("disks_total", json!(disks.len()));
@@ -194,6 +287,8 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     );
     put("cdroms", json!(cdrom::rows(object)));
     put("addresses", addresses(object));
+    put("guest_networks", guest_networks(object));
+    put("guest_disks", guest_disks(object));
     let tree = Tree::of(object);
     put("snapshots", json!(tree.all.len()));
     put("current_snapshot", json!(tree.current));
@@ -223,6 +318,10 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
         let notes = values::shown_annotation(object);
         vm.insert("annotation".to_owned(), json!(notes));
     }
+    if !fields.is_empty() {
+        let values = Value::Object(column::by_path(object, &fields));
+        vm.insert("fields".to_owned(), values);
+    }
     let mut answer = Map::new();
     answer.insert("action".to_owned(), json!(call.row.word));
     answer.insert("target".to_owned(), machine.target(&call.server));
@@ -230,86 +329,85 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     Ok(answer)
 }
 
-/// A row; what is unset is left out, what is unreadable is said.
-fn row(object: &Object, containers: &Containers) -> Map<String, Value> {
-    let mut vm = Map::new();
-    let mut put = |name: &str, value: Value| put(&mut vm, name, value);
+/// What a machine is promised of its host, and what it may take at most.
+fn allocation(object: &Object, path: &str, unit: &str) -> Value {
+    let Some(value) = object.get(path) else {
+        return Value::Null;
+    };
+    let whole = |name: &str| value.at(name).and_then(vsphere::Value::as_i64);
+    let mut row = Map::new();
     put(
-        "name",
-        json!(shown_name(object.text("name").unwrap_or_default())),
+        &mut row,
+        &format!("reservation_{unit}"),
+        json!(whole("reservation")),
     );
-    put("path", json!(containers.path_of(object)));
-    put("moref", json!(guard::text::sanitize(&object.reference.id)));
-    put("instance_uuid", text(object, "summary.config.instanceUuid"));
-    put("bios_uuid", text(object, "summary.config.uuid"));
-    put("power_state", text(object, "runtime.powerState"));
-    // Always: values of a disconnected machine look alive.
-    put("connection_state", text(object, "runtime.connectionState"));
-    put("cpu", whole(object, "summary.config.numCpu"));
-    put("memory_mb", whole(object, "summary.config.memorySizeMB"));
-    put("guest_os", text(object, "summary.config.guestFullName"));
-    put("guest_host_name", text(object, "guest.hostName"));
-    put("guest_ip", text(object, "guest.ipAddress"));
-    put("tools", text(object, "guest.toolsRunningStatus"));
-    let host = object
-        .get("runtime.host")
-        .and_then(vsphere::Value::as_moref);
-    put(
-        "host",
-        json!(host.map(|host| containers.name_of(&host).unwrap_or(host.id))),
-    );
-    put("used_bytes", whole(object, "summary.storage.committed"));
-    put(
-        "could_grow_bytes",
-        whole(object, "summary.storage.uncommitted"),
-    );
-    for (name, path) in [
-        ("template", "summary.config.template"),
-        ("consolidation_needed", "runtime.consolidationNeeded"),
+    // Less than zero: as much as there is.
+    let limit = whole("limit").filter(|limit| *limit >= 0);
+    put(&mut row, &format!("limit_{unit}"), json!(limit));
+    put(&mut row, "shares", json!(whole("shares.shares")));
+    let level = value.text_at("shares.level").map(guard::text::sanitize);
+    put(&mut row, "shares_level", json!(level));
+    Value::Object(row)
+}
+
+/// Where a machine's own files lie.
+fn files(object: &Object) -> Value {
+    let mut row = Map::new();
+    for (name, field) in [
+        ("vmx", "vmPathName"),
+        ("snapshots", "snapshotDirectory"),
+        ("suspended", "suspendDirectory"),
+        ("logs", "logDirectory"),
     ] {
-        if flag(object, path) == json!(true) {
-            put(name, json!(true));
-        }
+        let path = object
+            .get("config.files")
+            .and_then(|files| files.text_at(field));
+        put(&mut row, name, json!(path.map(guard::text::sanitize)));
     }
-    if object
-        .get("runtime.question")
-        .and_then(Question::from_value)
-        .is_some()
-    {
-        put("waits_for_answer", json!(true));
+    if row.is_empty() {
+        Value::Null
+    } else {
+        Value::Object(row)
     }
-    let manager = object
-        .get("summary.config.managedBy")
-        .and_then(|by| by.text_at("extensionKey"));
-    put("managed_by", json!(manager.map(guard::text::sanitize)));
-    let unreadable: Vec<String> = object
-        .missing
-        .iter()
+}
+
+/// What the guest says of its network.
+fn guest_networks(object: &Object) -> Value {
+    nics(object)
         .take(SHOWN)
-        .map(|missing| guard::text::sanitize(&missing.path))
-        .collect();
-    if !unreadable.is_empty() {
-        put("unreadable", json!(unreadable));
-    }
-    vm
+        .map(|nic| {
+            let text = |name: &str| nic.text_at(name).map(guard::text::sanitize);
+            let addresses: Vec<String> = nic
+                .all("ipAddress")
+                .take(SHOWN)
+                .map(|ip| guard::text::sanitize_to(ip.text(), 60))
+                .collect();
+            json!({
+                "network": text("network"),
+                "mac": text("macAddress"),
+                "connected": nic.get("connected").and_then(vsphere::Value::as_bool),
+                "addresses": addresses,
+            })
+        })
+        .collect()
 }
 
-fn put(map: &mut Map<String, Value>, name: &str, value: Value) {
-    if !value.is_null() && value.as_str() != Some("") {
-        map.insert(name.to_owned(), value);
-    }
-}
-
-fn text(object: &Object, path: &str) -> Value {
-    json!(object.text(path).map(guard::text::sanitize))
-}
-
-fn whole(object: &Object, path: &str) -> Value {
-    json!(object.get(path).and_then(vsphere::Value::as_i64))
-}
-
-fn flag(object: &Object, path: &str) -> Value {
-    json!(object.get(path).and_then(vsphere::Value::as_bool))
+/// What the guest says of its disks.
+fn guest_disks(object: &Object) -> Value {
+    let disks = object.get("guest.disk");
+    disks
+        .into_iter()
+        .flat_map(vsphere::Value::items)
+        .take(SHOWN)
+        .map(|disk| {
+            let whole = |name: &str| disk.get(name).and_then(vsphere::Value::as_i64);
+            json!({
+                "path": disk.text_at("diskPath").map(guard::text::sanitize),
+                "capacity_bytes": whole("capacity"),
+                "free_bytes": whole("freeSpace"),
+            })
+        })
+        .collect()
 }
 
 fn adapters(object: &Object) -> Vec<Value> {

@@ -5,18 +5,19 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value, json};
 use vsphere::{FilterSpec, MoRef, Object, Session};
 
-use super::{Containers, Machine, VM, shown_name};
+use super::{Containers, Machine, VM, path, shown_name};
 use crate::argument::Arguments;
 use crate::call::Call;
 use crate::failure::{Failure, nearest};
 use crate::fault;
+use crate::listing::read::objects;
 
 /// How many of several are shown.
 const SHOWN: usize = 20;
 
 /// The refusal if the call names no machine at all.
 pub(crate) fn missing_identifier(arguments: &Arguments) -> Option<Failure> {
-    let named = ["vm_uuid", "vm_name", "moref"]
+    let named = ["vm_uuid", "vm_name", "vm_path", "moref"]
         .iter()
         .any(|name| arguments.text(name).is_some());
     (!named).then(|| {
@@ -34,10 +35,12 @@ pub(super) async fn locate(call: &Call<'_>) -> Result<MoRef, Failure> {
     if let Some(moref) = arguments.text("moref") {
         return Ok(MoRef::new(VM, moref));
     }
-    let found = match (arguments.text("vm_uuid"), arguments.text("vm_name")) {
-        (Some(uuid), _) => by_uuid(call.session, uuid).await?,
-        (None, Some(name)) => by_name(call.session, name).await?,
-        (None, None) => Vec::new(),
+    let by = |name| arguments.text(name);
+    let found = match (by("vm_uuid"), by("vm_path"), by("vm_name")) {
+        (Some(uuid), _, _) => by_uuid(call.session, uuid).await?,
+        (None, Some(path), _) => by_path(call.session, path).await?,
+        (None, None, Some(name)) => by_name(call.session, name).await?,
+        (None, None, None) => Vec::new(),
     };
     match found.as_slice() {
         [one] => Ok(one.clone()),
@@ -63,6 +66,41 @@ pub(crate) async fn by_uuid(session: &Session, uuid: &str) -> Result<Vec<MoRef>,
         }
     }
     Ok(Vec::new())
+}
+
+/// All machines at this place of the inventory, as `/DC0/vm/web01`. A slash within a name is
+/// written as `%2f`.
+pub(crate) async fn by_path(session: &Session, path: &str) -> Result<Vec<MoRef>, Failure> {
+    let Some(names) = path::steps(path) else {
+        return Err(Failure::new(
+            "argument.out_of_range",
+            "Pass `vm_path` as `list_vms` shows it, beginning with `/`, such as /DC0/vm/web01",
+        )
+        .with("argument", "vm_path"));
+    };
+    // Only the machines of this name are asked where they lie: the server's own look-up by path
+    // gives one of several, and not every server reads the escapes alike.
+    let wanted = names.last().cloned().unwrap_or_default();
+    let mut of_name = Vec::new();
+    let (read, containers) = tokio::join!(
+        each_name(session, |reference, raw| {
+            if decoded(raw) == wanted {
+                of_name.push(reference);
+            }
+        }),
+        Containers::read(session)
+    );
+    read?;
+    let containers = containers?;
+    let mut found = Vec::new();
+    let paths = |_: &str| vec!["name", "parent", "parentVApp"];
+    objects(session, of_name, paths, |object| {
+        if containers.is_at(&object, &names) {
+            found.push(object.reference);
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 /// All machines of this name.
@@ -121,7 +159,7 @@ pub(crate) fn decoded(raw: &str) -> String {
 
 /// The identifiers as they were given, for an error.
 fn given(arguments: &Arguments) -> Map<String, Value> {
-    ["moref", "instance_uuid", "vm_uuid", "vm_name"]
+    ["moref", "instance_uuid", "vm_uuid", "vm_path", "vm_name"]
         .iter()
         .filter_map(|name| {
             arguments
@@ -133,7 +171,7 @@ fn given(arguments: &Arguments) -> Map<String, Value> {
 
 /// The machine is not there.
 pub(super) fn not_found(arguments: &Arguments) -> Failure {
-    let named = ["moref", "vm_uuid", "vm_name"]
+    let named = ["moref", "vm_uuid", "vm_path", "vm_name"]
         .iter()
         .find_map(|name| {
             arguments
@@ -225,7 +263,10 @@ pub(super) fn check_identity(call: &Call<'_>, machine: &Machine) -> Result<(), F
     let other_name = arguments
         .text("vm_name")
         .is_some_and(|given| decoded(given) != decoded(raw_name));
-    if other_uuid || other_name {
+    let other_path = arguments
+        .text("vm_path")
+        .is_some_and(|given| path::steps(given) != path::steps(&machine.path));
+    if other_uuid || other_name || other_path {
         return Err(Failure::new(
             "vm.identifiers_disagree",
             "Pass one identifier of the VM, or several that name the same one: those given name different VMs",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use vsphere::{FilterSpec, MoRef, Object, Session, Value};
 
-use super::shown_name;
+use super::{decoded, shown_name};
 use crate::failure::Failure;
 use crate::fault;
 
@@ -65,8 +65,40 @@ impl Containers {
         })
     }
 
+    /// Whether this is the way to an object that was read as for [`Containers::path_of`].
+    pub(crate) fn is_at(&self, object: &Object, names: &[String]) -> bool {
+        steps(&self.path_of(object)).is_some_and(|path| path == names)
+    }
+
     /// The name of one container.
     pub(crate) fn name_of(&self, reference: &MoRef) -> Option<String> {
         self.0.get(reference).map(|(name, _)| shown_name(name))
+    }
+}
+
+/// The names of a path, without vSphere's escapes; nothing if it does not begin with a slash, or
+/// leads nowhere.
+pub(crate) fn steps(path: &str) -> Option<Vec<String>> {
+    let path = path.strip_prefix('/')?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() {
+        return None;
+    }
+    Some(path.split('/').map(decoded).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::steps;
+
+    #[test]
+    fn c9_a_path_is_read_step_by_step_with_its_escapes() {
+        let names = |path| steps(path).unwrap_or_default();
+        assert_eq!(names("/DC0/vm/a%2fb"), ["DC0", "vm", "a/b"]);
+        assert_eq!(names("/DC0/vm/a%2Fb/"), ["DC0", "vm", "a/b"]);
+        assert_eq!(names("/x%5cy%25"), ["x\\y%"]);
+        for none in ["", "/", "DC0/vm/a", "vm-42"] {
+            assert_eq!(steps(none), None, "{none}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The arguments of `vmware_control`: each defined once, with its type and its documentation.
 
+use crate::listing::catalog::DETAILS;
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -67,9 +69,13 @@ pub(super) const MACHINE: &[&str] = &[
     "timeout_s",
     "vm_uuid",
     "vm_name",
+    "vm_path",
     "moref",
     "instance_uuid",
 ];
+
+/// What every list of the inventory takes.
+pub(super) const LIST: &[&str] = &["filter", "fields", "sort", "detail", "limit", "cursor"];
 
 /// vSphere's names are at most 80 characters; escapes (`%2f`) and room to spare.
 pub(super) const NAME: Kind = Kind::Text { longest: 255 };
@@ -121,6 +127,11 @@ pub(super) const COMMON: &[Argument] = &[
         name: "vm_name",
         kind: NAME,
         doc: "VM by exact name; refused if several bear it",
+    },
+    Argument {
+        name: "vm_path",
+        kind: Kind::Text { longest: 1_000 },
+        doc: "VM by inventory path, e.g. /DC0/vm/web01",
     },
     Argument {
         name: "moref",
@@ -177,6 +188,33 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Notes of the VM",
     },
     Argument {
+        name: "filter",
+        kind: Kind::Fields,
+        doc: "What a list is narrowed by, e.g. {\"name\": \"web*\", \"state\": \"on\", \"host\": \"esx01\"}; \
+              an unknown key is answered with those there are",
+    },
+    Argument {
+        name: "fields",
+        kind: Kind::Texts {
+            most: 60,
+            longest: 200,
+        },
+        doc: "Exactly these vSphere property paths, e.g. config.hardware.numCPU",
+    },
+    Argument {
+        name: "sort",
+        kind: Kind::Text { longest: 80 },
+        doc: "Column to sort by, with - before it for descending; else by name",
+    },
+    Argument {
+        name: "detail",
+        kind: Kind::Word {
+            allowed: DETAILS,
+            default: Some("rows"),
+        },
+        doc: "summary: only counts; full: every column",
+    },
+    Argument {
         name: "limit",
         kind: Kind::Whole {
             least: 1,
@@ -187,7 +225,7 @@ pub(super) const COMMON: &[Argument] = &[
     },
     Argument {
         name: "cursor",
-        kind: Kind::Text { longest: 2_000 },
+        kind: Kind::Text { longest: 4_000 },
         doc: "next_cursor of the answer before",
     },
     Argument {

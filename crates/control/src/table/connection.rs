@@ -1,10 +1,10 @@
-//! The server itself and what it is made of.
+//! The server itself.
 
 use super::{Action, Effect, Needs, Platform, Risk, Run, accept};
 use crate::action::inventory;
 
 /// The rows of this family, in the order in which they are published.
-pub(super) const ROWS: &[&Action] = &[&ABOUT, &LIST_HOSTS, &LIST_DATASTORES, &LIST_SESSIONS];
+pub(super) const ROWS: &[&Action] = &[&ABOUT, &LIST_SESSIONS];
 
 const ABOUT: Action = Action {
     word: "about",
@@ -22,42 +22,6 @@ const ABOUT: Action = Action {
     api: &[],
     check: accept,
     run: Run::Server(|call| Box::pin(async { Ok(inventory::about(call)) })),
-};
-
-const LIST_HOSTS: Action = Action {
-    word: "list_hosts",
-    aliases: &["get_hosts", "host_list"],
-    doc: "List hosts with state, load, version and maintenance mode",
-    risk: Risk::Read,
-    effect: Effect::Read,
-    needs: Needs::Server,
-    platform: Platform::Any,
-    required: &[],
-    own: &["limit", "cursor"],
-    undo: &[],
-    preview: false,
-    probe: "",
-    api: &[],
-    check: accept,
-    run: Run::Server(|call| Box::pin(inventory::hosts(call))),
-};
-
-const LIST_DATASTORES: Action = Action {
-    word: "list_datastores",
-    aliases: &["get_datastores", "datastore_list"],
-    doc: "List datastores with capacity, free space and accessibility",
-    risk: Risk::Read,
-    effect: Effect::Read,
-    needs: Needs::Server,
-    platform: Platform::Any,
-    required: &[],
-    own: &["limit", "cursor"],
-    undo: &[],
-    preview: false,
-    probe: "",
-    api: &[],
-    check: accept,
-    run: Run::Server(|call| Box::pin(inventory::datastores(call))),
 };
 
 const LIST_SESSIONS: Action = Action {

@@ -1,13 +1,47 @@
 //! Virtual machines: reading them, their size, their end.
 
+use super::argument::{LIST, NAME};
 use super::{Action, Argument, Effect, Kind, Needs, Platform, Risk, Run, accept};
-use crate::action::{delete, reconfigure, vm};
+use crate::action::vm::VMS;
+use crate::action::{delete, find, reconfigure, vm};
 
 /// The rows of this family, in the order in which they are published.
-pub(super) const ROWS: &[&Action] = &[&LIST_VMS, &GET_VM, &RECONFIGURE, &DELETE];
+pub(super) const ROWS: &[&Action] = &[
+    &LIST_VMS,
+    &GET_VM,
+    &FIND_VM,
+    &LIST_TEMPLATES,
+    &RECONFIGURE,
+    &DELETE,
+];
 
 /// The arguments of this family, in the order in which they are published.
 pub(super) const ARGUMENTS: &[Argument] = &[
+    Argument {
+        name: "name_glob",
+        kind: NAME,
+        doc: "Name pattern: * is any text, ? one character; case does not matter",
+    },
+    Argument {
+        name: "ip",
+        kind: Kind::Text { longest: 60 },
+        doc: "IP address of the guest, any of its own",
+    },
+    Argument {
+        name: "mac",
+        kind: Kind::Text { longest: 40 },
+        doc: "MAC address of a network adapter",
+    },
+    Argument {
+        name: "dns_name",
+        kind: NAME,
+        doc: "DNS name of the guest, or a pattern of it",
+    },
+    Argument {
+        name: "uuid",
+        kind: Kind::Text { longest: 64 },
+        doc: "Instance UUID or BIOS UUID to look for",
+    },
     Argument {
         name: "cpu",
         kind: Kind::Whole {
@@ -55,7 +89,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
 const LIST_VMS: Action = Action {
     word: "list_vms",
     aliases: &["vm_list", "get_vms", "list_virtual_machines"],
-    doc: "List VMs with path, power state, size, guest and address; vm_name, vm_uuid or moref narrows it",
+    doc: "List VMs with path, power state, size, guest and address, of any number; filter narrows it",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Server,
@@ -64,8 +98,13 @@ const LIST_VMS: Action = Action {
     own: &[
         "vm_uuid",
         "vm_name",
+        "vm_path",
         "moref",
         "instance_uuid",
+        "filter",
+        "fields",
+        "sort",
+        "detail",
         "limit",
         "cursor",
     ],
@@ -73,26 +112,74 @@ const LIST_VMS: Action = Action {
     preview: false,
     probe: "",
     api: &[],
-    check: accept,
+    check: |arguments| VMS.check(arguments),
     run: Run::Server(|call| Box::pin(vm::list(call))),
 };
 
 const GET_VM: Action = Action {
     word: "get_vm",
     aliases: &["vm_info", "vm_get", "get_vm_info", "describe_vm"],
-    doc: "One VM in detail: state, hardware, disks, networks, guest, snapshots",
+    doc: "One VM in detail: state, hardware, limits, disks, networks, guest, attributes, snapshots",
     risk: Risk::Read,
     effect: Effect::Read,
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &[],
-    own: &[],
+    own: &["fields"],
     undo: &[],
     preview: false,
     probe: "",
     api: &[],
-    check: accept,
+    check: vm::check_get,
     run: Run::Server(|call| Box::pin(vm::get(call))),
+};
+
+const FIND_VM: Action = Action {
+    word: "find_vm",
+    aliases: &["vm_find", "search_vm", "find_vms"],
+    doc: "Find VMs by name pattern, IP, MAC or DNS name, or uuid (at least one; all must fit)",
+    risk: Risk::Read,
+    effect: Effect::Read,
+    needs: Needs::Server,
+    platform: Platform::Any,
+    required: &[],
+    own: &[
+        "name_glob",
+        "ip",
+        "mac",
+        "dns_name",
+        "uuid",
+        "filter",
+        "fields",
+        "sort",
+        "detail",
+        "limit",
+        "cursor",
+    ],
+    undo: &[],
+    preview: false,
+    probe: "",
+    api: &[],
+    check: find::check,
+    run: Run::Server(|call| Box::pin(find::find(call))),
+};
+
+const LIST_TEMPLATES: Action = Action {
+    word: "list_templates",
+    aliases: &["get_templates", "template_list"],
+    doc: "List the templates among the VMs",
+    risk: Risk::Read,
+    effect: Effect::Read,
+    needs: Needs::Server,
+    platform: Platform::Any,
+    required: &[],
+    own: LIST,
+    undo: &[],
+    preview: false,
+    probe: "",
+    api: &[],
+    check: |arguments| VMS.check(arguments),
+    run: Run::Server(|call| Box::pin(vm::templates(call))),
 };
 
 const RECONFIGURE: Action = Action {

@@ -293,6 +293,11 @@ fn what_is_not_said_about_a_device_is_asked_for_before_anything_is_contacted() {
             json!({ "size_gb": 1, "path": "[ds] a.vmdk" }),
             "argument.out_of_range",
         ),
+        (
+            "add_disk",
+            json!({ "path": "a.vmdk" }),
+            "argument.out_of_range",
+        ),
         ("add_disk", json!({ "size_gb": 0 }), "argument.out_of_range"),
         ("remove_disk", json!({}), "argument.missing"),
         (

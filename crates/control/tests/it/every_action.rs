@@ -150,9 +150,14 @@ fn case(action: &str) -> Option<Case> {
     match action {
         "about" | "credential_list" => works(|_| json!({})),
         // A page of a fixed length, since texts differ in theirs.
-        "list_hosts" | "list_datastores" | "list_sessions" | "list_vms" => {
+        "list_hosts" | "list_datastores" | "list_sessions" | "list_vms" | "list_clusters"
+        | "list_datacenters" | "list_networks" | "list_resource_pools" | "list_folders"
+        | "list_templates" => {
             works(|_| json!({ "limit": 5 }))
         }
+        "get_host" => works(|_| json!({ "host_system": "DC0_H0" })),
+        "browse_datastore" => works(|_| json!({ "datastore": "/DC0/datastore/LocalDS_0" })),
+        "find_vm" => works(|_| json!({ "name": "DC0_H0_VM1*" })),
         "get_vm" | "snapshot_list" => works(|site| site.vm()),
         "reconfigure" => works(|site| {
             site.powered(false);

@@ -324,3 +324,61 @@ fn a_lost_answer_to_a_reconfiguration_is_looked_after() {
     );
     assert_eq!(scene.was_sent("ReconfigVM_Task"), 1);
 }
+
+#[test]
+fn an_attribute_that_no_call_could_bring_back_is_said_to_be_lost() {
+    let field = |key: u32, name: &str| {
+        format!("<CustomFieldDef><key>{key}</key><name>{name}</name></CustomFieldDef>")
+    };
+    let value = |key: u32, value: &str| {
+        format!(
+            "<CustomFieldValue xsi:type=\"CustomFieldStringValue\"><key>{key}</key><value>{value}</value></CustomFieldValue>"
+        )
+    };
+    let own = machine("poweredOff")
+        + &property("availableField", &(field(1, "Owner") + &field(2, "Note")))
+        + &property("customValue", &(value(1, "Ada") + &value(2, "two\nlines")));
+    let managed = |seen: &Seen| {
+        (seen.method == "RetrieveServiceContent").then(|| {
+            Reply::Soap(
+                "<RetrieveServiceContentResponse xmlns=\"urn:vim25\"><returnval><rootFolder type=\"Folder\">group-d1</rootFolder>\
+                 <propertyCollector type=\"PropertyCollector\">propertyCollector</propertyCollector>\
+                 <about><name>Fake</name><apiType>VirtualCenter</apiType><apiVersion>8.0.3.0</apiVersion></about>\
+                 <sessionManager type=\"SessionManager\">SessionManager</sessionManager>\
+                 <customFieldsManager type=\"CustomFieldsManager\">CustomFieldsManager</customFieldsManager>\
+                 </returnval></RetrieveServiceContentResponse>"
+                    .to_owned(),
+            )
+        })
+    };
+    let lost = |seen: &Seen| (seen.method == "SetField").then_some(Reply::Close);
+    let refused =
+        |seen: &Seen| (seen.method == "SetField").then_some(Reply::Fault("NoPermission", ""));
+    let scene = |script: fn(&Seen) -> Option<Reply>| {
+        let own = own.clone();
+        Scene::new(
+            move |_| own.clone(),
+            move |seen| {
+                wait(success)(seen)
+                    .or_else(|| managed(seen))
+                    .or_else(|| script(seen))
+            },
+        )
+    };
+    let both = json!({ "attributes": { "Owner": "Bob", "Note": "x" }, "preview": true });
+    let preview = scene(|_| None).call("reconfigure", both).ok();
+    assert_eq!(preview["undo_kind"], "lossy");
+    assert_eq!(preview["undo"]["attributes"], json!({ "Owner": "Ada" }));
+    // The first change of two is done: what comes of the second is said.
+    let more = json!({ "cpu": 4, "attributes": { "Owner": "Bob" } });
+    let partly = scene(refused).call("reconfigure", more.clone());
+    let body = partly.fails("vsphere.no_permission", "partial");
+    assert_eq!(body["done"], json!(["ReconfigVM_Task"]));
+    assert_eq!(body["attribute"], "Owner");
+    let unknown = scene(lost).call("reconfigure", more);
+    unknown.fails("connection.lost", "unknown");
+    let alone = json!({ "attributes": { "Owner": "Bob" } });
+    scene(refused)
+        .call("reconfigure", alone)
+        .fails("vsphere.no_permission", "none");
+}

@@ -21,6 +21,8 @@ mod hardware;
 mod harm;
 mod hosts;
 mod keys;
+mod lists;
+mod lists_scripted;
 mod load;
 mod names;
 mod outside;

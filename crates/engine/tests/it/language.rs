@@ -376,6 +376,57 @@ async fn p18_the_deadline_of_a_wait_holds_over_a_restart() {
     assert_eq!(error.error, "`outputs.value == 8` did not hold within 60 s");
 }
 
+#[tokio::test(start_paused = true)]
+async fn p4_a_wait_reads_no_more_once_its_workflow_is_being_stopped() {
+    for cancelled in [true, false] {
+        let outside = outside();
+        let engine = World::process(&outside, 1);
+        for name in ["disk", "memory"] {
+            outside.companion.held.hold(Direction::Do, name);
+        }
+        outside.companion.fails("disk", 1, Fault::FailsCleanly);
+        let members = [
+            waits(&json!({})),
+            set("a", "disk", 1),
+            set("b", "memory", 8),
+        ];
+        let id = begin(&engine, json!([{"id": "g", "parallel": members}])).await;
+        approve(&engine, &id).await;
+        outside.companion.held.wait_for(2).await;
+        let reads = || {
+            let sent = outside.companion.sent.lock().unwrap();
+            let read = sent.iter().filter(|o| o.call.arguments["name"] == "cpu");
+            read.count()
+        };
+        tokio::time::timeout(LONG, async {
+            while reads() < 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .unwrap();
+        // It is stopped, and one of its changes is still under way.
+        if cancelled {
+            engine.cancel(&id, person()).await.unwrap();
+        } else {
+            outside.companion.held.let_go();
+            outside.companion.held.hold(Direction::Undo, "memory");
+            outside.companion.held.wait_for(1).await;
+        }
+        outside.pass(Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(reads(), 1, "cancelled: {cancelled}");
+        outside.companion.held.let_go();
+        let shown = engine.wait(&id, LONG).await.unwrap();
+        let ends = if cancelled {
+            Status::Cancelled
+        } else {
+            Status::RolledBack
+        };
+        assert_eq!(shown.state.status(), ends);
+    }
+}
+
 #[tokio::test]
 async fn p18_what_waits_is_cancelled_and_given_up_at_once() {
     let outside = outside();

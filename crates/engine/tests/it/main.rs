@@ -5,6 +5,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the counts are part of the proof")]
 
+mod ends;
 mod faults;
 mod gates;
 mod holds;
@@ -13,5 +14,6 @@ mod many;
 mod processes;
 mod quorum;
 mod room;
+mod stored;
 mod support;
 mod trust;

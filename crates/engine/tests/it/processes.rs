@@ -1,9 +1,11 @@
 //! Several processes, and the end of one.
 
+use workflow::event::Direction;
 use workflow::state::{Status, StepStatus};
 
 use crate::support::{
-    LONG, STEPS, World, approve_all, begun, ledger, open_approval, outside, person, statuses,
+    LONG, STEPS, World, approve_all, begun, ledger, made, open_approval, outside, person, statuses,
+    until,
 };
 
 #[tokio::test]
@@ -29,6 +31,73 @@ async fn p18_of_two_processes_one_decision_counts_and_one_sends() {
         );
         assert_eq!(ledger(&outside).len(), 4);
     }
+}
+
+#[tokio::test]
+async fn p18_whoever_is_overtaken_by_another_process_is_told_so() {
+    let outside = outside();
+    let (a, b) = (World::process(&outside, 1), World::process(&outside, 2));
+    let id = begun(&a, STEPS).await;
+    let plan = open_approval(&a, &id).await;
+    // The one who says yes has looked, and has not stored it yet, when the other one says no.
+    let slow = outside.storing.lock().await;
+    let yes = a.approve(&id, plan.clone(), person(), String::new(), vec![]);
+    let no = async {
+        let no = b.reject(&id, plan, person(), "No".to_owned()).await;
+        drop(slow);
+        no
+    };
+    let (yes, no) = tokio::join!(yes, no);
+    assert_eq!(no, Ok(()));
+    assert_eq!(yes.unwrap_err().code, "approval.void");
+    assert_eq!(outside.journal.count(&id, "approved"), 0);
+    assert_eq!(ledger(&outside), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn p18_whoever_is_overtaken_in_one_thing_is_told_of_that_one_alone() {
+    let outside = outside();
+    let a = World::process_with(&outside, 1, |settings| settings.linger = LONG);
+    let b = World::process(&outside, 2);
+    outside.companion.held.hold(Direction::Do, "cpu");
+    let id = made(&a, &[("look", "get", "cpu", 0)]).await;
+    let (by, other) = (person(), person());
+    // The beginning of one process waits for its next commit, which is that of the end that it is
+    // asked for; another process begins before that is stored.
+    let slow = outside.storing.lock().await;
+    let overtaken = async {
+        outside.companion.held.wait_for(1).await;
+        let ends = a.cancel(&id, person());
+        let begins = async {
+            b.run(&id, &other).await.unwrap();
+            drop(slow);
+        };
+        tokio::join!(ends, begins).0
+    };
+    let (_, cancelled) = tokio::join!(a.run(&id, &by), overtaken);
+    assert_eq!(cancelled, Ok(()));
+    assert_eq!(outside.journal.count(&id, "started"), 1);
+    outside.companion.held.let_go();
+    let shown = b.wait(&id, LONG).await.unwrap();
+    assert_eq!(shown.state.status(), Status::Cancelled);
+}
+
+#[tokio::test]
+async fn p18_any_process_may_stop_what_another_one_runs() {
+    let outside = outside();
+    let (a, b) = (World::process(&outside, 1), World::process(&outside, 2));
+    outside.companion.held.hold(Direction::Do, "cpu");
+    let steps = [("first", "set", "cpu", 4), ("last", "set", "memory", 8)];
+    let id = begun(&a, &steps).await;
+    let plan = open_approval(&a, &id).await;
+    let approved = a.approve(&id, plan, person(), String::new(), vec![]);
+    approved.await.unwrap();
+    outside.companion.held.wait_for(1).await;
+    assert_eq!(b.cancel(&id, person()).await, Ok(()));
+    assert_eq!(outside.owner(&id), Some(1), "it is left to who is at work");
+    outside.companion.held.let_go();
+    until(&b, &id, |state| state.status() == Status::Cancelled).await;
+    assert_eq!(ledger(&outside), ["cpu=4"], "nothing more is sent");
 }
 
 #[tokio::test]

@@ -5,20 +5,20 @@ mod companion;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::ports::{
     Batch, Clock, Dispatch, Hold, Ids, Journal, JournalError, Listed, Outgoing, Own, Owners, Ports,
-    Recorded, Unfit, WorkflowRow,
+    Recorded, StepRow, Unfit, WorkflowRow,
 };
 use engine::{Engine, Settings};
 use serde_json::{Map, Value, json};
 use workflow::decide::Rules;
 use workflow::define::Bounds;
-use workflow::event::{Assurance, Principal};
-use workflow::model::{ApprovalId, Call, Facts, Millis, ScalarKind, WorkflowId};
+use workflow::event::{Assurance, Event, Principal};
+use workflow::model::{ApprovalId, Call, Facts, Millis, ScalarKind, StepId, WorkflowId};
 use workflow::reply::Reply;
 
 pub(crate) use companion::{FakeCompanion, Fault};
@@ -32,6 +32,8 @@ pub(crate) struct FakeJournal {
     /// What is durable.
     pub(crate) stored: Mutex<BTreeMap<WorkflowId, Vec<Recorded>>>,
     rows: Mutex<BTreeMap<WorkflowId, WorkflowRow>>,
+    /// Of each step its row.
+    pub(crate) steps: Mutex<BTreeMap<(WorkflowId, u64), StepRow>>,
     /// Which workflow holds which object.
     held: Mutex<BTreeMap<String, WorkflowId>>,
     /// How many transactions there were.
@@ -44,6 +46,14 @@ pub(crate) struct FakeJournal {
     pub(crate) fails: Mutex<BTreeSet<u64>>,
     /// All from this one on fail; 0 is none.
     pub(crate) fails_from: AtomicU64,
+    /// All of these workflows fail.
+    pub(crate) refuses: Mutex<BTreeSet<WorkflowId>>,
+    /// Of these steps an intent is stored, and said not to be.
+    pub(crate) lies_about: Mutex<BTreeSet<StepId>>,
+    /// Nothing can be read.
+    pub(crate) blind: AtomicBool,
+    /// What was listed last.
+    pub(crate) listed: Mutex<Option<(Vec<String>, Option<WorkflowId>, u32)>>,
 }
 
 impl FakeJournal {
@@ -51,6 +61,18 @@ impl FakeJournal {
     pub(crate) fn kinds(&self, id: &WorkflowId) -> Vec<&'static str> {
         let stored = self.stored.lock().unwrap();
         stored[id].iter().map(|r| r.event.kind()).collect()
+    }
+
+    /// How often an event of this kind is among them.
+    pub(crate) fn count(&self, id: &WorkflowId, kind: &str) -> usize {
+        self.kinds(id).iter().filter(|k| **k == kind).count()
+    }
+}
+
+fn full() -> JournalError {
+    JournalError::Store {
+        code: "store.full",
+        message: "Free some space".to_owned(),
     }
 }
 
@@ -64,6 +86,12 @@ pub(crate) struct Outside {
     pub(crate) dead: Mutex<BTreeSet<u64>>,
     now: AtomicI64,
     ids: AtomicU64,
+    /// How often a process tried to become an owner by itself.
+    pub(crate) claims: AtomicU64,
+    /// Whoever holds this lets nobody become one.
+    pub(crate) claiming: tokio::sync::Mutex<()>,
+    /// Whoever holds this keeps process 1 from storing anything.
+    pub(crate) storing: tokio::sync::Mutex<()>,
 }
 
 impl Outside {
@@ -71,6 +99,11 @@ impl Outside {
     pub(crate) fn pass(&self, by: Duration) {
         self.now
             .fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Which process sends the calls of a workflow.
+    pub(crate) fn owner(&self, id: &WorkflowId) -> Option<u64> {
+        self.owners.lock().unwrap().get(id).copied()
     }
 }
 
@@ -153,15 +186,22 @@ impl Ports for World {
 impl Journal for World {
     async fn append(&self, batch: Batch) -> Result<(), JournalError> {
         self.alive().await;
+        if self.process == 1 {
+            drop(self.outside.storing.lock().await);
+        }
         let journal = &self.outside.journal;
         let asked = journal.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let from = journal.fails_from.load(Ordering::SeqCst);
         if journal.fails.lock().unwrap().contains(&asked) || (from > 0 && asked >= from) {
-            return Err(JournalError::Store {
-                code: "store.full",
-                message: "Free some space".to_owned(),
-            });
+            return Err(full());
         }
+        if journal.refuses.lock().unwrap().contains(&batch.workflow) {
+            return Err(full());
+        }
+        let lies = batch.events.iter().any(|recorded| {
+            matches!(&recorded.event, Event::Intent { step, .. }
+                if journal.lies_about.lock().unwrap().remove(step))
+        });
         let mut stored = journal.stored.lock().unwrap();
         let events = stored.entry(batch.workflow.clone()).or_default();
         if batch.events[0].seq != events.len() as u64 + 1 {
@@ -189,6 +229,9 @@ impl Journal for World {
             Hold::Release => held.retain(|_, by| *by != batch.workflow),
         }
         events.extend(batch.events);
+        let row = |row: StepRow| ((batch.workflow.clone(), row.index), row);
+        let mut steps = journal.steps.lock().unwrap();
+        steps.extend(batch.steps.into_iter().map(row));
         if own == Own::Give {
             self.disown(&batch.workflow);
         }
@@ -198,7 +241,7 @@ impl Journal for World {
             .lock()
             .unwrap()
             .insert(batch.workflow, batch.row);
-        Ok(())
+        if lies { Err(full()) } else { Ok(()) }
     }
 
     async fn holders(
@@ -220,16 +263,20 @@ impl Journal for World {
     }
 
     async fn last_seq(&self, workflow: &WorkflowId) -> Result<u64, JournalError> {
+        if self.outside.journal.blind.load(Ordering::SeqCst) {
+            return Err(full());
+        }
         let stored = self.outside.journal.stored.lock().unwrap();
         Ok(stored.get(workflow).map_or(0, |events| events.len() as u64))
     }
 
     async fn list(
         &self,
-        _states: Vec<String>,
-        _after: Option<WorkflowId>,
-        _limit: u32,
+        states: Vec<String>,
+        after: Option<WorkflowId>,
+        limit: u32,
     ) -> Result<(Vec<Listed>, u64), JournalError> {
+        *self.outside.journal.listed.lock().unwrap() = Some((states, after, limit));
         let rows = self.outside.journal.rows.lock().unwrap();
         let listed: Vec<Listed> = rows
             .iter()
@@ -266,6 +313,8 @@ impl World {
 
 impl Owners for World {
     async fn claim(&self, workflow: &WorkflowId) -> Result<bool, JournalError> {
+        self.outside.claims.fetch_add(1, Ordering::SeqCst);
+        let _free = self.outside.claiming.lock().await;
         Ok(self.own(workflow))
     }
 
@@ -288,7 +337,14 @@ impl Dispatch for World {
                 extra: Map::new(),
             });
         }
-        Ok(self.outside.companion.facts(call))
+        match *self.outside.companion.unfit.lock().unwrap() {
+            Some(code) => Err(Unfit {
+                code,
+                message: "It is not there".to_owned(),
+                extra: Map::new(),
+            }),
+            None => Ok(self.outside.companion.facts(call)),
+        }
     }
 
     async fn call(&self, outgoing: Outgoing) -> Reply {
@@ -299,6 +355,8 @@ impl Dispatch for World {
         let n = companion.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let freeze = companion.freeze_after.load(Ordering::SeqCst);
         let _visit = companion.visits.come(&outgoing.call).await;
+        companion.sent.lock().unwrap().push(outgoing.clone());
+        companion.held.stay(&outgoing).await;
         let reply = companion.answer(&outgoing);
         if freeze > 0 && n == freeze {
             // The process dies with the answer on its way.
@@ -409,7 +467,7 @@ pub(crate) async fn approve_all(engine: &Engine<World>, id: &WorkflowId) -> engi
 /// Long enough for anything that ends.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// Four changes: one exact, one destructive, one that cannot be undone, one more.
+/// Four changes: one exact, one destructive, one without undo, and one more.
 pub(crate) const STEPS: &[(&str, &str, &str, i64)] = &[
     ("first", "set", "cpu", 4),
     ("look", "get", "cpu", 0),

@@ -3,11 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use engine::Engine;
+use serde_json::json;
 use workflow::event::Subject;
-use workflow::model::{StepId, WorkflowId};
+use workflow::model::{Risk, StepId, WorkflowId};
 use workflow::state::Status;
 
-use crate::support::{LONG, World, begun, ledger, made, open_approval, outside, person, statuses};
+use crate::support::{
+    LONG, World, begun, ledger, made, open_approval, outside, person, set, statuses, step_with,
+    workflow,
+};
 
 /// Says yes to what is open, and names these steps beside it.
 async fn approve(engine: &Engine<World>, id: &WorkflowId, steps: &[&str]) -> engine::Shown {
@@ -50,6 +54,7 @@ async fn p5_a_plan_whose_companion_plays_it_down_is_asked_about_all_the_same() {
         "{:?}",
         shown.state.drift
     );
+    assert_eq!(outside.journal.count(&id, "approved"), 0);
     engine.resume(&id, person()).await.unwrap();
     let shown = engine.wait(&id, LONG).await.unwrap();
     assert_eq!(shown.state.approval().unwrap().subject, Subject::Plan);
@@ -88,4 +93,49 @@ async fn p5_of_two_that_begin_a_workflow_at_the_same_time_neither_is_refused() {
     let kinds = outside.journal.kinds(&id);
     let asked = kinds.iter().filter(|k| **k == "approval_requested").count();
     assert_eq!(asked, 1, "{kinds:?}");
+}
+
+#[tokio::test]
+async fn p5_a_plan_is_not_approved_while_its_companion_cannot_be_asked_and_is_void_without_it() {
+    for (code, says) in [
+        ("companion.unavailable", Err("companion.unavailable")),
+        ("step.unknown_tool", Ok(Some("drift"))),
+    ] {
+        let outside = outside();
+        let engine = World::process(&outside, 1);
+        let id = begun(&engine, &[("set", "set", "cpu", 4)]).await;
+        let plan = open_approval(&engine, &id).await;
+        *outside.companion.unfit.lock().unwrap() = Some(code);
+        let approved = engine.approve(&id, plan.clone(), person(), String::new(), vec![]);
+        let approved = approved.await.map_err(|refusal| refusal.code);
+        let shown = engine.show(&id).await.unwrap();
+        assert_eq!(approved.map(|()| shown.state.phase.reason()), says);
+        let open = shown.state.approval().is_some_and(|open| open.id == plan);
+        assert_eq!(open, says.is_err(), "it stays open where nothing is known");
+        assert_eq!(outside.journal.count(&id, "approved"), 0);
+    }
+}
+
+#[tokio::test]
+async fn p13_a_tool_is_asked_about_with_the_values_that_it_will_get() {
+    let engine = World::process(&outside(), 1);
+    let step = json!({"id": "a", "skill": "fake", "tool": "store",
+        "params": {"action": "${params.what}", "name": "disk", "value": 0}});
+    let raw = workflow(json!([step]), &json!({"params": {"what": "erase"}}));
+    let made = engine.create(person(), &raw).await.unwrap();
+    let facts = made.state.steps[0].facts.clone().unwrap();
+    assert_eq!(facts.risk, Risk::Destructive);
+}
+
+#[tokio::test]
+async fn p18_a_check_that_is_no_read_is_refused_when_it_is_written() {
+    let engine = World::process(&outside(), 1);
+    for (action, code) in [("get", None), ("set", Some("step.verify_not_read"))] {
+        let verify = json!({"tool": "store", "params": {"action": action, "name": "cpu"},
+            "expect": {"/value": 4}});
+        let step = step_with(set("a", "cpu", 4), &json!({"verify": verify}));
+        let raw = workflow(json!([step]), &json!({}));
+        let made = engine.create(person(), &raw).await;
+        assert_eq!(made.err().map(|refusal| refusal.code), code);
+    }
 }

@@ -15,7 +15,12 @@ use crate::support::{Home, pilot};
 use crate::vcsim::Vcsim;
 
 /// What is not driven here, and why.
-const NOT_DRIVEN: &[(&str, &str)] = &[];
+const NOT_DRIVEN: &[(&str, &str)] = &[
+    ("consolidate_disks", "no machine of the simulator needs it"),
+    ("mount_iso", "the simulator's machines have no CD drive"),
+    ("eject_iso", "the simulator's machines have no CD drive"),
+    ("answer_question", "the simulator's machines ask nothing"),
+];
 
 /// The program, built where it is not there.
 fn program() -> PathBuf {
@@ -107,6 +112,8 @@ impl Lab {
         let snapshots = self.ok(&look("snapshot_list"))["snapshots"].clone();
         json!({
             "machine": {"power_state": seen["power_state"], "cpu": seen["cpu"], "memory_mb": seen["memory_mb"]},
+            "disks": every(&seen["disks"], &["file", "unit", "capacity_bytes"]),
+            "adapters": every(&seen["network_adapters"], &["network", "adapter", "start_connected"]),
             "snapshots": names(&snapshots), "profiles": profiles,
         })
     }
@@ -138,7 +145,27 @@ impl Lab {
         arguments["credential_profile"] = "lab".into();
         arguments["moref"] = machine["moref"].clone();
         arguments["instance_uuid"] = machine["instance_uuid"].clone();
-        let known = json!({"snapshot_name": "before", "cpu": 4, "memory_mb": 512});
+        let mut known = json!({"snapshot_name": "before", "cpu": 4, "memory_mb": 512});
+        for (actions, name, value) in [
+            (&["add_disk"][..], "size_mb", json!(16)),
+            (&["grow_disk"], "size_gb", json!(100)),
+            (&["add_nic"], "network", json!("VM Network")),
+            (&["connect_nic"], "start_connected", json!(false)),
+        ] {
+            if actions.contains(&row.action.as_str()) {
+                known[name] = value;
+            }
+        }
+        let devices = match row.action.as_str() {
+            "remove_disk" | "grow_disk" => Some("disks"),
+            "remove_nic" | "connect_nic" => Some("network_adapters"),
+            _ => None,
+        };
+        if let Some(devices) = devices {
+            let look =
+                json!({"action": "get_vm", "credential_profile": "lab", "moref": machine["moref"]});
+            known["device_key"] = self.ok(&look)["vm"][devices][0]["device_key"].clone();
+        }
         for name in row.says["required"].as_array().unwrap() {
             let name = name.as_str().unwrap();
             assert!(
@@ -154,6 +181,19 @@ impl Lab {
         }
         arguments
     }
+}
+
+/// These fields of each row.
+fn every(rows: &Value, fields: &[&str]) -> Value {
+    let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
+    rows.iter()
+        .map(|row| {
+            fields
+                .iter()
+                .map(|field| row[*field].clone())
+                .collect::<Value>()
+        })
+        .collect()
 }
 
 fn names(snapshots: &Value) -> Value {
@@ -186,7 +226,9 @@ fn ready(action: &str, state: &[&str]) -> Option<(Lab, Row, Value, Value)> {
         before,
         "a preview of {action} changed something"
     );
-    let changes = preview["changed"] == true && (preview["undo"].is_object() || !row.has_undo());
+    // A revert has an undo only if it is asked to take a snapshot first.
+    let may_have_none = !row.has_undo() || action == "snapshot_revert";
+    let changes = preview["changed"] == true && (preview["undo"].is_object() || may_have_none);
     changes.then_some((lab, row, arguments, preview))
 }
 

@@ -25,7 +25,10 @@ async fn read<R: AsyncBufRead + Unpin>(source: R) -> Read {
         ControlFlow::Continue(())
     };
     let mut pull = Pull::new(source, 1 << 20);
-    let result = read_page(&mut pull, "RetrievePropertiesEx", &mut sink, &mut token).await;
+    let result = read_page(&mut pull, "RetrievePropertiesEx", &mut sink, &mut |next| {
+        token = Some(next.to_owned());
+    })
+    .await;
     (objects, result, token)
 }
 
@@ -105,4 +108,76 @@ async fn c2_an_answer_without_objects_and_a_fault_are_told_apart() {
         (fault.kind.as_str(), fault.field("name")),
         ("InvalidProperty", Some("no.such"))
     );
+}
+
+/// Answers that were once of interest, and what could be mistaken for one.
+const CORPUS: &[&str] = &[
+    "",
+    "<",
+    "<a/>",
+    "<Envelope><Body><RetrievePropertiesExResponse/></Body></Envelope>",
+    "<Envelope><Body><RetrievePropertiesExResponse><returnval><objects/></returnval></RetrievePropertiesExResponse></Body></Envelope>",
+    "<Envelope><Body><RetrievePropertiesExResponse><returnval><objects><obj/><propSet/><missingSet/></objects></returnval>\
+     </RetrievePropertiesExResponse></Body></Envelope>",
+    "<Envelope><Body><RetrievePropertiesExResponse><returnval><objects><obj type=''>x</obj><propSet><name>a</name><val \
+     xsi:type=':'>&#0;&#x110000;</val></propSet></objects></returnval></RetrievePropertiesExResponse></Body></Envelope>",
+    "<Envelope><Body><RetrievePropertiesExResponse><returnval><objects><obj type='VirtualMachine'>vm-1</obj><propSet>\
+     <name>n</name><val xsi:type='xsd:int'>99999999999999999999</val></propSet><propSet><name>b</name><val \
+     xsi:type='xsd:boolean'>maybe</val></propSet><propSet><name>c</name></propSet></objects></returnval>\
+     </RetrievePropertiesExResponse></Body></Envelope>",
+    PAGE,
+];
+
+/// Whatever may be asked of a value can be asked of any value.
+fn ask(value: &Value) -> usize {
+    let _ = (
+        value.as_bool(),
+        value.as_i64(),
+        value.as_moref(),
+        value.type_name(),
+    );
+    let _ = (
+        value.at("a.b.c"),
+        value.at(""),
+        value.text_at("."),
+        format!("{value:?}"),
+    );
+    1 + value.items().map(ask).sum::<usize>()
+}
+
+#[tokio::test]
+async fn c2_no_answer_makes_the_reading_of_properties_fail_otherwise_than_by_an_error() {
+    let (mut tried, mut values) = (0, 0);
+    for text in CORPUS {
+        let bytes = text.as_bytes();
+        let mut garbage = vec![bytes.to_vec()];
+        // Steps that share no factor with the length of anything, so that all kinds of places are hit.
+        for at in (0..bytes.len()).step_by(7) {
+            for with in [b'<', b'>', b'&', b'"', b'/', b'\0', 0xff] {
+                let mut changed = bytes.to_vec();
+                changed[at] = with;
+                garbage.push(changed);
+            }
+            let end = bytes.len().min(at + 11);
+            garbage.push([&bytes[..at], &bytes[end..]].concat());
+            garbage.push([&bytes[..end], &bytes[at..]].concat());
+        }
+        for bytes in garbage {
+            let (objects, _, _) = read(bytes.as_slice()).await;
+            tried += 1;
+            for object in &objects {
+                let _ = (
+                    object.is_gone(),
+                    object.text("name"),
+                    object.is_unreadable(""),
+                );
+                values += object
+                    .properties
+                    .iter()
+                    .map(|(_, value)| ask(value))
+                    .sum::<usize>();
+            }
+        }
+    }
+    assert!(tried > 2_000 && values > 2_000, "{tried} {values}");
 }

@@ -9,6 +9,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 /// What the fake was sent.
@@ -36,6 +37,9 @@ impl Seen {
     }
 }
 
+/// Where a [`Reply::Halves`] waits.
+pub(crate) const HERE: &str = "<!--here-->";
+
 /// How it answers.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -50,6 +54,8 @@ pub(crate) enum Reply {
     Close,
     /// Nothing, for ever.
     Hang,
+    /// As `Soap`; what comes after [`HERE`] only once it is notified.
+    Halves(String, Arc<Notify>),
     /// The other one, after this time.
     Late(Duration, Box<Reply>),
 }
@@ -80,7 +86,7 @@ impl Reply {
             .into_bytes()
         };
         match self {
-            Self::Soap(inner) => Some(soap("200 OK", inner)),
+            Self::Soap(inner) | Self::Halves(inner, _) => Some(soap("200 OK", inner)),
             Self::Fault(kind, detail) => Some(soap(
                 "500 Internal Server Error",
                 &format!(
@@ -263,7 +269,17 @@ impl Fake {
                                 }
                                 return;
                             };
-                            if stream.write_all(&bytes).await.is_err()
+                            let mut bytes = bytes.as_slice();
+                            if let Reply::Halves(_, more) = &reply {
+                                let here = HERE.as_bytes();
+                                let at = bytes.windows(here.len()).position(|part| part == here);
+                                let (first, rest) = bytes.split_at(at.unwrap());
+                                let _ = stream.write_all(first).await;
+                                let _ = stream.flush().await;
+                                more.notified().await;
+                                bytes = rest;
+                            }
+                            if stream.write_all(bytes).await.is_err()
                                 || stream.flush().await.is_err()
                             {
                                 return;

@@ -1,11 +1,14 @@
 //! Pages, searches and tasks: what is followed, and what is told of the end.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use vsphere::{Effect, Error, FilterSpec, MoRef, Outcome, Via, Wait};
 
-use crate::fake::{Fake, Reply};
+use crate::fake::{Fake, HERE, Reply};
 use crate::{client, connect, on, vm};
 
 /// A page with `from..to` VMs, and a token if more are to come.
@@ -32,7 +35,9 @@ async fn c2_a_page_token_is_followed_or_cancelled_and_an_object_comes_once() {
     let fake = Fake::but(|s| match s.method.as_str() {
         "RetrievePropertiesEx" => Some(page(&s.method, 0..3, Some("t&lt;1&gt;"))),
         // One object again: a server that is reached on two ways.
-        "ContinueRetrievePropertiesEx" if s.nth == 1 => Some(Reply::http("503 Full", "", "", 0)),
+        // Asked for before the first one was given up: what it names is cancelled.
+        "ContinueRetrievePropertiesEx" if s.nth == 1 => Some(page(&s.method, 5..6, Some("t2"))),
+        "ContinueRetrievePropertiesEx" if s.nth == 2 => Some(Reply::http("503 Full", "", "", 0)),
         "ContinueRetrievePropertiesEx" => Some(page(&s.method, 2..5, None)),
         "CancelRetrievePropertiesEx" => Some(Reply::Fault("MethodNotFound", "")),
         _ => None,
@@ -62,7 +67,7 @@ async fn c2_a_page_token_is_followed_or_cancelled_and_an_object_comes_once() {
     assert!(
         fake.of("CancelRetrievePropertiesEx")[0]
             .body
-            .contains("<token>t&lt;1&gt;</token>")
+            .contains("<token>t2</token>")
     );
 
     let error = session.collect(&spec).await.unwrap_err();
@@ -70,6 +75,39 @@ async fn c2_a_page_token_is_followed_or_cancelled_and_an_object_comes_once() {
         matches!(error, Error::Http { status: 503, .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn c10_the_next_page_is_asked_for_while_this_one_still_arrives() {
+    let asked = Arc::new(Notify::new());
+    let script = Arc::clone(&asked);
+    // The rest of the first page comes only when the second one was asked for.
+    let fake = Fake::but(move |s| match s.method.as_str() {
+        "RetrievePropertiesEx" => {
+            let Reply::Soap(whole) = page(&s.method, 0..3, Some("t")) else {
+                return None;
+            };
+            let halves = whole.replacen("<objects>", &format!("{HERE}<objects>"), 2);
+            let halves = halves.replacen(HERE, "", 1);
+            Some(Reply::Halves(halves, Arc::clone(&script)))
+        }
+        "ContinueRetrievePropertiesEx" => {
+            script.notify_one();
+            Some(page(&s.method, 3..5, None))
+        }
+        _ => None,
+    })
+    .await;
+    let client = client();
+    let session = connect(&client, &fake).await.unwrap();
+    let spec = [FilterSpec::objects("VirtualMachine", [&vm()], &["name"])];
+    let all = session.collect(&spec).await.unwrap();
+    // In the order of the pages, whichever arrived first.
+    let ids: Vec<&str> = all
+        .iter()
+        .map(|object| object.reference.id.as_str())
+        .collect();
+    assert_eq!(ids, ["vm-0", "vm-1", "vm-2", "vm-3", "vm-4"]);
 }
 
 #[tokio::test]

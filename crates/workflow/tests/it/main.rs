@@ -14,6 +14,7 @@ mod hold;
 mod hostile;
 mod judge;
 mod language;
+mod limits;
 mod lists;
 mod model;
 mod outcomes;

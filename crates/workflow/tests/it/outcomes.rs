@@ -400,3 +400,35 @@ fn p9_a_second_rollback_looks_first_and_repeats_nothing_blindly() {
         assert_eq!(why.contains("it may be undone already"), !again, "{why}");
     }
 }
+
+#[test]
+fn p18_what_is_taken_over_before_its_check_is_checked_and_not_unknown() {
+    let flow = Flow::of(&[Verified]).run().yes().prepared(0);
+    let flow = flow.replied(0, Direction::Do, success());
+    assert!(flow.state.steps[0].unverified);
+    let flow = flow.to(Command::Adopt);
+    assert_eq!(flow.kinds_of_events(), ["adopted"]);
+    let checks = flow.effects.iter();
+    assert_eq!(
+        checks.filter(|e| matches!(e, Effect::Probe { .. })).count(),
+        1
+    );
+}
+
+#[test]
+fn p6_a_step_that_was_found_unfit_before_it_was_sent_is_prepared_as_for_the_first_time() {
+    let flow = Flow::of(&[Kind::RetryDestroy]).run().yes().prepared(0);
+    let flow = flow.yes().to(Command::Prepared {
+        step: step_id(0),
+        found: Err(Unfit::new("vm.not_found", "There is none")),
+    });
+    let until = flow.state.steps[0].retry_at.unwrap();
+    let flow = flow.to(Command::Woke {
+        step: step_id(0),
+        until,
+    });
+    // What it finds is recorded before it is sent: there was no attempt whose undo would go before.
+    let flow = flow.prepared(0);
+    assert_eq!(flow.kinds_of_events(), ["step_prepared", "intent"]);
+    assert_eq!(flow.state.steps[0].attempt, 1);
+}

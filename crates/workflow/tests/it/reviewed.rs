@@ -1,15 +1,20 @@
 //! What a person reads: of a step, of a plan, of a rollback, and what stays behind.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
-use workflow::event::{Event, Preview, Subject, UndoFrom};
+use workflow::decide::{Command, Found};
+use workflow::event::{Direction, Event, Preview, Subject, UndoFrom};
 use workflow::model::{Call, Facts, OnFailure, Prepared, Risk, StepId, Undo, UndoKind};
 use workflow::review::{
     Look, approval_summary, changes, findings, headline, review, step_summary, undo_from,
 };
 use workflow::state::State;
 
+use crate::flow::{Flow, success};
 use crate::support::{
-    Kind, Spec, call, definition, facts_of, id, person, prepared_of, review_of, step_id,
+    Kind, Spec, call, definition, facts_of, id, other_companion, person, prepared_of, review_of,
+    step_id,
 };
 
 fn object(value: Value) -> Map<String, Value> {
@@ -314,6 +319,33 @@ fn p5_a_plan_is_said_in_order_and_with_what_a_rollback_would_do() {
     let nothing = "If a step fails, those that completed before it are undone at once. Approving \
                    this plan consents to that.";
     assert_eq!(last(OnFailure::Rollback), nothing);
+}
+
+#[test]
+fn p5_a_plan_that_is_asked_about_anew_names_only_what_is_left_to_do() {
+    let flow = Flow::of(&[Kind::Write, Kind::Write])
+        .run()
+        .yes()
+        .prepared(0);
+    let flow = flow.replied(0, Direction::Do, success());
+    let found = Found {
+        facts: other_companion(facts_of(Kind::Write).unwrap()),
+        prepared: prepared_of(Kind::Write, &step_id(1), false),
+    };
+    let flow = flow.to(Command::Prepared {
+        step: step_id(1),
+        found: Ok(Box::new(found)),
+    });
+    let review = Some(flow.review());
+    let flow = flow.to(Command::Resume {
+        by: person(),
+        review,
+        probes: BTreeMap::new(),
+    });
+    assert_eq!(flow.state.phase.reason(), Some("plan"));
+    let lines = approval_summary(&flow.state, &Subject::Plan);
+    assert!(lines[0].starts_with("`A workflow`: 1 step(s)"), "{lines:?}");
+    assert!(lines[1].starts_with("- s1 [write]"), "{lines:?}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(crate) fn check_path(arguments: &Arguments) -> Result<(), Failure> {
     }
     Err(Failure::new(
         "argument.out_of_range",
-        "Pass `path` with its datastore, as `[ds] folder/file.iso`",
+        "Pass `path` with its datastore, as `[ds] folder/file`",
     )
     .with("argument", "path"))
 }

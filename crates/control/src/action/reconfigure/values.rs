@@ -103,8 +103,18 @@ pub(crate) fn defined(object: &Object) -> Vec<(i64, String)> {
         .collect()
 }
 
+/// Whether the value of a custom attribute is other than it can be shown and passed.
+pub(super) fn attribute_is_altered(object: &Object, name: &str) -> bool {
+    let raw = raw_attribute(object, name).unwrap_or_default();
+    raw != attribute(object, name).unwrap_or_default()
+}
+
 /// The value of a custom attribute, safe to show; `None` if it has none.
 pub(super) fn attribute(object: &Object, name: &str) -> Option<String> {
+    raw_attribute(object, name).map(|raw| guard::text::sanitize_to(raw, LONGEST))
+}
+
+fn raw_attribute<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
     let key = defined(object)
         .into_iter()
         .find(|(_, known)| known == name)?
@@ -112,7 +122,7 @@ pub(super) fn attribute(object: &Object, name: &str) -> Option<String> {
     let values = object.get(SET)?.items();
     let mut of_key =
         values.filter(|value| value.get("key").and_then(vsphere::Value::as_i64) == Some(key));
-    Some(guard::text::sanitize(of_key.next()?.text_at("value")?))
+    of_key.next()?.text_at("value")
 }
 
 /// All custom attributes of a machine, with empty texts for those that have no value.

@@ -90,6 +90,12 @@ struct Delete {
 }
 
 impl Delete {
+    /// Whether the server says soon that the snapshot is gone, of a machine that is there.
+    async fn is_seen_gone(&self, call: &Call<'_>) -> bool {
+        let now = look(call.session, &self.machine, &["name", "snapshot"]).await;
+        now.is_some_and(|object| object.get("name").is_some() && !self.is_in(&Tree::of(&object)))
+    }
+
     fn is_in(&self, tree: &Tree) -> bool {
         tree.all
             .iter()
@@ -120,6 +126,12 @@ impl Deed for Delete {
                     task: Some(task),
                     ..Done::default()
                 })
+            }
+            // Its absence is what was asked for, also where nobody heard of it.
+            Err(failure)
+                if failure.code() == "connection.lost" && self.is_seen_gone(call).await =>
+            {
+                Ok(Done::default())
             }
             // The snapshot goes first, then the disks are consolidated: the second can fail alone.
             Err(failure) if failure.effect() == ErrorEffect::None => {
@@ -197,6 +209,17 @@ impl Deed for DeleteAll {
                     task: Some(task),
                     ..Done::default()
                 })
+            }
+            Err(failure) if failure.code() == "connection.lost" => {
+                let now = look(call.session, &self.machine, &["name", "snapshot"]).await;
+                let gone = now.is_some_and(|object| {
+                    object.get("name").is_some() && Tree::of(&object).all.is_empty()
+                });
+                if gone {
+                    Ok(Done::default())
+                } else {
+                    Err(failure)
+                }
             }
             // One goes after the other: those before the one that failed are gone.
             Err(failure) if failure.effect() == ErrorEffect::None => {

@@ -53,6 +53,74 @@ pub(crate) struct FakeCompanion {
     pub(crate) repeated: Mutex<HashMap<(Direction, String), (u32, Fault)>>,
     /// Who is here now, and who was at most.
     pub(crate) visits: Visits,
+    /// Why nothing can be said of its tools.
+    pub(crate) unfit: Mutex<Option<&'static str>>,
+    /// Every call that came, previews too.
+    pub(crate) sent: Mutex<Vec<Outgoing>>,
+    /// Who is not answered yet.
+    pub(crate) held: Held,
+}
+
+/// Calls that are not answered before they are let go.
+#[derive(Default)]
+pub(crate) struct Held {
+    which: Mutex<Vec<(Direction, String)>>,
+    here: AtomicU64,
+    changed: Notify,
+}
+
+impl Held {
+    /// Calls there, or back, of this name are not answered.
+    pub(crate) fn hold(&self, direction: Direction, name: &str) {
+        self.which
+            .lock()
+            .unwrap()
+            .push((direction, name.to_owned()));
+    }
+
+    /// All are answered.
+    pub(crate) fn let_go(&self) {
+        self.which.lock().unwrap().clear();
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until so many calls are held.
+    pub(crate) async fn wait_for(&self, many: u64) {
+        let held = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.here.load(Ordering::SeqCst) >= many {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let waited = tokio::time::timeout(super::LONG, held).await;
+        assert!(waited.is_ok(), "nothing came that could be held");
+    }
+
+    pub(super) async fn stay(&self, outgoing: &Outgoing) {
+        let arguments = &outgoing.call.arguments;
+        let name = arguments["name"].as_str().unwrap_or_default().to_owned();
+        let at = (outgoing.direction, name);
+        let is_held = || {
+            let preview = arguments.get("preview") == Some(&Value::Bool(true));
+            !preview && self.which.lock().unwrap().contains(&at)
+        };
+        if !is_held() {
+            return;
+        }
+        self.here.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        loop {
+            let changed = self.changed.notified();
+            if !is_held() {
+                break;
+            }
+            changed.await;
+        }
+        self.here.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// How many calls are under way at the same time. Previews are not counted.
@@ -116,7 +184,7 @@ impl FakeCompanion {
         let action = call.arguments["action"].as_str().unwrap_or_default();
         let (risk, effect) = match action {
             _ if self.plays_down.load(Ordering::SeqCst) => (Risk::Read, Effect::Read),
-            "get" => (Risk::Read, Effect::Read),
+            "get" | "peek" => (Risk::Read, Effect::Read),
             "erase" => (Risk::Destructive, Effect::Idempotent),
             "once" => (Risk::Write, Effect::Once),
             _ => (Risk::Write, Effect::Idempotent),
@@ -132,7 +200,7 @@ impl FakeCompanion {
             action: Some(action.to_owned()),
             risk: if preview { Risk::Read } else { risk },
             effect: if preview { Effect::Read } else { effect },
-            preview: (risk != Risk::Read).then(|| "preview".to_owned()),
+            preview: (risk != Risk::Read || action == "peek").then(|| "preview".to_owned()),
             select: Some("action".to_owned()),
             inverses: vec!["set".to_owned()],
         }
@@ -179,7 +247,7 @@ impl FakeCompanion {
         if name == "nowhere" {
             return failure("store.not_found", Left::Nothing);
         }
-        if action == "get" {
+        if action == "get" || action == "peek" {
             return success(json!({"value": now}));
         }
         let to = match action {

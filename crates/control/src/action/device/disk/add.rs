@@ -34,6 +34,7 @@ pub(crate) fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.text("path").is_none() {
         return check_size(arguments);
     }
+    super::super::cdrom::check_path(arguments)?;
     for name in ["size_gb", "size_mb", "thin", "datastore"] {
         if arguments.given(name).is_some() {
             return Err(Failure::new(
@@ -193,7 +194,7 @@ fn free_slot(machine: &Machine, arguments: &Arguments) -> Result<Slot, Failure> 
             .filter(|device| whole(device, "controllerKey") == Some(key(controller)))
             .filter_map(|device| whole(device, "unitNumber"))
             .collect();
-        let is_free = |at: i64| !taken.contains(&at) && !(is_scsi && at == own);
+        let is_free = |at: i64| !(taken.contains(&at) || is_scsi && at == own);
         let free = match unit {
             Some(unit) => Some(unit).filter(|unit| is_free(*unit)),
             None => (0..*units).find(|at| is_free(*at)),

@@ -1,0 +1,632 @@
+//! Lists of the inventory: what they hold, narrowed, sorted, in summary and by property.
+
+use serde_json::{Value, json};
+
+use crate::outside::soap;
+use crate::support::Lab;
+
+/// An inventory with something of every kind.
+fn lab() -> Lab {
+    Lab::new(&[
+        "-vm", "2", "-pool", "1", "-app", "1", "-folder", "1", "-pod", "1", "-pg", "1", "-ds", "2",
+    ])
+}
+
+fn rows<'a>(answer: &'a Value, field: &str) -> &'a Vec<Value> {
+    answer[field]
+        .as_array()
+        .unwrap_or_else(|| panic!("{answer}"))
+}
+
+fn names<'a>(answer: &'a Value, field: &str) -> Vec<&'a str> {
+    let names = rows(answer, field)
+        .iter()
+        .map(|row| row["name"].as_str().unwrap());
+    names.collect()
+}
+
+#[test]
+fn every_list_shows_each_object_once_with_path_and_reference() {
+    let lab = lab();
+    for (action, field, column) in [
+        ("list_vms", "vms", "power_state"),
+        ("list_hosts", "hosts", "cluster"),
+        ("list_clusters", "clusters", "kind"),
+        ("list_datacenters", "datacenters", "status"),
+        ("list_datastores", "datastores", "type"),
+        ("list_networks", "networks", "kind"),
+        ("list_resource_pools", "resource_pools", "owner"),
+        ("list_folders", "folders", "holds"),
+    ] {
+        let answer = lab.call(action, json!({})).ok();
+        let rows = rows(&answer, field);
+        assert!(!rows.is_empty(), "{answer}");
+        assert_eq!(answer["total"], rows.len(), "{answer}");
+        assert_eq!(answer["truncated"], false);
+        let mut references: Vec<&str> = rows
+            .iter()
+            .map(|row| row["moref"].as_str().unwrap())
+            .collect();
+        references.sort_unstable();
+        references.dedup();
+        assert_eq!(references.len(), rows.len(), "{answer}");
+        for row in rows {
+            assert!(row["path"].as_str().unwrap().starts_with('/'), "{row}");
+            assert!(row["unreadable"].is_null(), "{action}: {row}");
+        }
+        assert!(
+            rows.iter().any(|row| !row[column].is_null()),
+            "{action}: {answer}"
+        );
+        // Everything that is known of them, and only how many there are.
+        let full = lab.call(action, json!({ "detail": "full" })).ok();
+        assert_eq!(full["total"], rows.len(), "{full}");
+        assert!(full.to_string().len() >= answer.to_string().len(), "{full}");
+        let summary = lab.call(action, json!({ "detail": "summary" })).ok();
+        assert_eq!(summary["total"], rows.len(), "{summary}");
+        assert!(
+            summary[field].is_null() && summary["counts"].is_object(),
+            "{summary}"
+        );
+        for counts in summary["counts"].as_object().unwrap().values() {
+            let counts = counts.as_object().unwrap().values();
+            let sum: u64 = counts.map(|count| count.as_u64().unwrap()).sum();
+            assert_eq!(json!(sum), summary["total"], "{summary}");
+        }
+    }
+    lab.no_session_is_left();
+}
+
+#[test]
+fn clusters_networks_and_hosts_say_what_kind_they_are_of() {
+    let lab = lab();
+    let clusters = lab.call("list_clusters", json!({ "detail": "full" })).ok();
+    let cluster = rows(&clusters, "clusters")
+        .iter()
+        .find(|row| row["kind"] == "cluster")
+        .unwrap();
+    assert!(cluster["drs"].is_boolean(), "{cluster}");
+    assert!(cluster["hosts"].as_u64().unwrap() >= 1);
+    assert!(
+        rows(&clusters, "clusters")
+            .iter()
+            .any(|row| row["kind"] == "host")
+    );
+    let networks = lab.call("list_networks", json!({})).ok();
+    for kind in ["standard", "distributed"] {
+        let found = rows(&networks, "networks")
+            .iter()
+            .find(|row| row["kind"] == kind);
+        assert!(found.is_some(), "{kind}: {networks}");
+    }
+    let group = rows(&networks, "networks")
+        .iter()
+        .find(|row| row["kind"] == "distributed")
+        .unwrap();
+    assert!(
+        group["portgroup_key"].is_string() && group["switch"].is_string(),
+        "{group}"
+    );
+    let folders = lab.call("list_folders", json!({})).ok();
+    assert!(
+        rows(&folders, "folders")
+            .iter()
+            .any(|row| row["kind"] == "datastore_cluster"),
+        "{folders}"
+    );
+    let pools = lab.call("list_resource_pools", json!({})).ok();
+    assert!(
+        rows(&pools, "resource_pools")
+            .iter()
+            .any(|row| row["kind"] == "vapp"),
+        "{pools}"
+    );
+    let hosts = lab.call("list_hosts", json!({})).ok();
+    let host = &rows(&hosts, "hosts")[0];
+    for by in [
+        host["name"].clone(),
+        host["path"].clone(),
+        host["moref"].clone(),
+    ] {
+        let one = lab.call("get_host", json!({ "host_system": by })).ok();
+        assert_eq!(one["target"]["moref"], host["moref"]);
+        assert_eq!(one["host"]["connection_state"], "connected");
+        assert!(one["host"]["datastores"].is_array(), "{one}");
+    }
+    let wrong = lab.call("get_host", json!({ "host_system": "no such host" }));
+    wrong.fails("object.not_found", "none");
+    lab.call("get_host", json!({}))
+        .fails("argument.missing", "none");
+}
+
+#[test]
+fn c10_a_list_is_narrowed_by_everything_that_filter_knows() {
+    let lab = lab();
+    let all = lab.call("list_vms", json!({})).ok();
+    let total = all["total"].as_u64().unwrap();
+    let count = |filter: Value| {
+        let answer = lab.call("list_vms", json!({ "filter": filter })).ok();
+        answer["total"].as_u64().unwrap()
+    };
+    let first = &rows(&all, "vms")[0];
+    let off = json!({ "moref": first["moref"] });
+    lab.call("power_off", off).ok();
+    assert_eq!(count(json!({ "state": "off" })), 1);
+    assert_eq!(count(json!({ "state": "poweredOn" })), total - 1);
+    assert_eq!(count(json!({ "name": "*_vm0" })) * 2, total);
+    assert_eq!(count(json!({ "name": "no such*" })), 0);
+    assert_eq!(count(json!({ "name": "", "state": null })), total);
+    assert_eq!(count(json!({ "template": true })), 0);
+    assert_eq!(count(json!({ "template": false })), total);
+    // What lies on each host is all there is; the same for the clusters.
+    for (list, field, key) in [
+        ("list_hosts", "hosts", "host"),
+        ("list_clusters", "clusters", "cluster"),
+    ] {
+        let parts = lab.call(list, json!({})).ok();
+        let mut sum = 0;
+        for part in rows(&parts, field) {
+            let by_path = count(json!({ key: part["path"] }));
+            assert_eq!(by_path, count(json!({ key: part["moref"] })), "{part}");
+            sum += by_path;
+        }
+        assert_eq!(sum, total, "{key}");
+    }
+    for (key, value) in [
+        ("datacenter", "DC0"),
+        ("datastore", "LocalDS_0"),
+        ("network", "DC0_DVPG0"),
+    ] {
+        let some = count(json!({ key: value }));
+        assert!((1..=total).contains(&some), "{key}: {some}");
+    }
+    let path = first["path"].as_str().unwrap();
+    let folder = &path[..path.rfind('/').unwrap()];
+    let in_folder = rows(&all, "vms")
+        .iter()
+        .filter(|vm| vm["path"].as_str().unwrap().starts_with(folder));
+    assert_eq!(count(json!({ "folder": folder })), in_folder.count() as u64);
+    assert_eq!(
+        count(json!({ "folder": folder, "datacenter": "DC0", "state": "off" })),
+        1
+    );
+    let host = first["host"].as_str().unwrap();
+    assert_eq!(count(json!({ "state": "off", "host": host })), 1);
+    // The others are narrowed in the same way.
+    for (action, filter, at_least) in [
+        (
+            "list_hosts",
+            json!({ "state": "connected", "maintenance": false }),
+            2,
+        ),
+        ("list_hosts", json!({ "cluster": "DC0_C0" }), 1),
+        (
+            "list_datastores",
+            json!({ "accessible": true, "host": host }),
+            1,
+        ),
+        ("list_networks", json!({ "name": "*dvpg*" }), 1),
+        ("list_networks", json!({ "cluster": "DC0_C0" }), 1),
+        ("list_resource_pools", json!({ "cluster": "DC0_C0" }), 1),
+        ("list_folders", json!({ "datacenter": "DC0" }), 4),
+        (
+            "list_clusters",
+            json!({ "datacenter": "DC0", "name": "DC0_C*" }),
+            1,
+        ),
+        ("list_datacenters", json!({ "name": "dc?" }), 1),
+    ] {
+        let answer = lab.call(action, json!({ "filter": filter })).ok();
+        assert!(
+            answer["total"].as_u64().unwrap() >= at_least,
+            "{action} {filter}: {answer}"
+        );
+    }
+    lab.no_session_is_left();
+}
+
+#[test]
+fn c10_vms_are_found_by_annotation_and_custom_attribute() {
+    let lab = Lab::new(&["-vm", "2"]);
+    let vm = lab.vm();
+    let moref = vm["moref"].as_str().unwrap();
+    let content = soap(&lab.vcsim, &[
+        "<AddCustomFieldDef xmlns=\"urn:vim25\"><_this type=\"CustomFieldsManager\">CustomFieldsManager</_this>\
+         <name>Owner</name><moType>VirtualMachine</moType></AddCustomFieldDef>".to_owned(),
+    ]);
+    let key = content[1]
+        .split("<key>")
+        .nth(1)
+        .and_then(|rest| rest.split('<').next())
+        .unwrap();
+    soap(
+        &lab.vcsim,
+        &[
+            format!(
+                "<SetField xmlns=\"urn:vim25\"><_this type=\"CustomFieldsManager\">CustomFieldsManager</_this>\
+             <entity type=\"VirtualMachine\">{moref}</entity><key>{key}</key><value>team &amp; blue</value></SetField>"
+            ),
+            format!(
+                "<ReconfigVM_Task xmlns=\"urn:vim25\"><_this type=\"VirtualMachine\">{moref}</_this>\
+             <spec><annotation>nightly backup</annotation></spec></ReconfigVM_Task>"
+            ),
+        ],
+    );
+    for filter in [
+        json!({ "annotation": "*backup*" }),
+        json!({ "attribute:Owner": "team*" }),
+        json!({ "attribute:Owner": "team & blue", "annotation": "nightly*" }),
+    ] {
+        let found = lab.call("list_vms", json!({ "filter": filter })).ok();
+        assert_eq!(found["total"], 1, "{filter}: {found}");
+        assert_eq!(found["vms"][0]["moref"], vm["moref"]);
+    }
+    let one = lab.call("get_vm", json!({ "moref": moref })).ok();
+    assert_eq!(one["vm"]["attributes"], json!({ "Owner": "team & blue" }));
+    assert_eq!(one["vm"]["annotation"], "nightly backup");
+    let other = lab.call("list_vms", json!({ "filter": { "attribute:Ownr": "x" } }));
+    assert_eq!(other.fails("filter.unknown", "none")["nearest"][0], "Owner");
+}
+
+#[test]
+fn c11_what_a_list_does_not_know_is_refused_with_what_it_knows() {
+    let lab = Lab::new(&["-vm", "0"]);
+    for (action, arguments, code, nearest) in [
+        (
+            "list_vms",
+            json!({ "filter": { "stat": "on" } }),
+            "filter.unknown",
+            "state",
+        ),
+        (
+            "list_hosts",
+            json!({ "filter": { "datastor": "x" } }),
+            "filter.unknown",
+            "",
+        ),
+        (
+            "list_vms",
+            json!({ "filter": { "attribute:": "x" } }),
+            "filter.unknown",
+            "",
+        ),
+        (
+            "list_vms",
+            json!({ "sort": "-memory" }),
+            "sort.unknown",
+            "memory_mb",
+        ),
+        (
+            "list_vms",
+            json!({ "fields": ["powerState"] }),
+            "field.unknown",
+            "runtime.powerState",
+        ),
+        (
+            "list_hosts",
+            json!({ "fields": ["runtime.conectionState"] }),
+            "field.unknown",
+            "runtime.connectionState",
+        ),
+        (
+            "list_vms",
+            json!({ "filter": { "template": "yes" } }),
+            "argument.wrong_type",
+            "",
+        ),
+        (
+            "list_vms",
+            json!({ "filter": { "name": 7 } }),
+            "argument.wrong_type",
+            "",
+        ),
+        (
+            "list_vms",
+            json!({ "filter": "web*" }),
+            "argument.wrong_type",
+            "",
+        ),
+        (
+            "list_vms",
+            json!({ "detail": "everything" }),
+            "argument.out_of_range",
+            "",
+        ),
+        (
+            "list_vms",
+            json!({ "detail": "summary", "fields": ["name"] }),
+            "argument.not_taken",
+            "",
+        ),
+        (
+            "get_vm",
+            json!({ "moref": "vm-1", "fields": ["config.nme"] }),
+            "field.unknown",
+            "config.name",
+        ),
+        ("find_vm", json!({}), "argument.missing", ""),
+        (
+            "find_vm",
+            json!({ "ip": "10.0.0" }),
+            "argument.out_of_range",
+            "",
+        ),
+        (
+            "find_vm",
+            json!({ "mac": "10.0.0.1" }),
+            "argument.out_of_range",
+            "",
+        ),
+        (
+            "get_vm",
+            json!({ "vm_path": "DC0/vm/x" }),
+            "argument.out_of_range",
+            "",
+        ),
+    ] {
+        let answer = lab.call(action, arguments.clone());
+        let body = answer.fails(code, "none");
+        if !nearest.is_empty() {
+            assert_eq!(body["nearest"][0], nearest, "{arguments}: {body}");
+        }
+    }
+    for filter in [
+        json!({ "host": "no such" }),
+        json!({ "folder": "/DC0/vm/no" }),
+    ] {
+        lab.call("list_vms", json!({ "filter": filter }))
+            .fails("object.not_found", "none");
+    }
+    lab.no_session_is_left();
+}
+
+#[test]
+fn c10_exactly_the_fields_that_are_asked_for_come_with_their_types() {
+    let lab = Lab::new(&["-vm", "1"]);
+    let fields = json!([
+        "config.hardware.numCPU",
+        "runtime.host",
+        "summary.config.template",
+        "config.files",
+        "network"
+    ]);
+    let answer = lab
+        .call("list_vms", json!({ "fields": fields, "limit": 1 }))
+        .ok();
+    let row = &answer["vms"][0];
+    assert!(
+        row["power_state"].is_null() && row["moref"].is_string(),
+        "{row}"
+    );
+    let fields = &row["fields"];
+    assert_eq!(fields.as_object().unwrap().len(), 5, "{row}");
+    assert_eq!(fields["config.hardware.numCPU"], 1);
+    assert_eq!(fields["summary.config.template"], false);
+    assert!(
+        fields["runtime.host"]
+            .as_str()
+            .unwrap()
+            .starts_with("HostSystem:")
+    );
+    assert!(fields["config.files"]["vmPathName"].is_string());
+    assert!(fields["network"].is_array());
+    // What may hold secrets comes only when it is asked for by itself.
+    let moref = row["moref"].clone();
+    let set = format!(
+        "<ReconfigVM_Task xmlns=\"urn:vim25\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+         xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\"><_this type=\"VirtualMachine\">{}</_this><spec><extraConfig>\
+         <key>guestinfo.token</key><value xsi:type=\"xsd:string\">hush-hush</value></extraConfig></spec></ReconfigVM_Task>",
+        moref.as_str().unwrap()
+    );
+    soap(&lab.vcsim, &[set]);
+    let whole = lab
+        .call("get_vm", json!({ "moref": moref, "fields": ["config"] }))
+        .ok();
+    assert!(whole["vm"]["fields"]["config"].is_object(), "{whole}");
+    assert!(!whole.to_string().contains("hush-hush"));
+    let exact = lab
+        .call(
+            "get_vm",
+            json!({ "moref": moref, "fields": ["config.extraConfig"] }),
+        )
+        .ok();
+    assert!(exact.to_string().contains("hush-hush"), "{exact}");
+    // A type's own fields are not asked of its siblings.
+    let networks = lab
+        .call(
+            "list_networks",
+            json!({ "fields": ["key", "summary.accessible"] }),
+        )
+        .ok();
+    assert!(
+        rows(&networks, "networks")
+            .iter()
+            .any(|row| row["fields"]["key"].is_string()),
+        "{networks}"
+    );
+    lab.no_session_is_left();
+}
+
+#[test]
+fn c10_a_list_is_sorted_by_a_column_in_both_orders_and_paged_in_either() {
+    let lab = Lab::new(&["-vm", "3"]);
+    let all = lab.call("list_vms", json!({})).ok();
+    for (at, vm) in rows(&all, "vms").iter().enumerate() {
+        // Two of each size, and 8 before 16 as numbers.
+        let cpu = [8, 16, 2][at % 3];
+        lab.call("power_off", json!({ "moref": vm["moref"] })).ok();
+        lab.call("reconfigure", json!({ "moref": vm["moref"], "cpu": cpu }))
+            .ok();
+    }
+    for (sort, expected) in [
+        ("cpu", [2, 2, 8, 8, 16, 16]),
+        ("-cpu", [16, 16, 8, 8, 2, 2]),
+    ] {
+        let mut seen = Vec::new();
+        let mut cursor = Value::Null;
+        loop {
+            let page = lab
+                .call(
+                    "list_vms",
+                    json!({ "sort": sort, "limit": 1, "cursor": cursor }),
+                )
+                .ok();
+            seen.extend(rows(&page, "vms").clone());
+            cursor = page["next_cursor"].clone();
+            if cursor.is_null() {
+                break;
+            }
+            let other = lab.call("list_vms", json!({ "cursor": cursor }));
+            other.fails("cursor.other_list", "none");
+        }
+        let cpus: Vec<i64> = seen.iter().map(|vm| vm["cpu"].as_i64().unwrap()).collect();
+        assert_eq!(cpus, expected, "{sort}");
+        let mut morefs: Vec<&str> = seen
+            .iter()
+            .map(|vm| vm["moref"].as_str().unwrap())
+            .collect();
+        morefs.sort_unstable();
+        morefs.dedup();
+        assert_eq!(morefs.len(), 6);
+    }
+    let descending = lab.call("list_vms", json!({ "sort": "-name" })).ok();
+    let mut reversed = names(&all, "vms");
+    reversed.reverse();
+    assert_eq!(names(&descending, "vms"), reversed);
+}
+
+#[test]
+fn c10_pages_lose_nothing_and_repeat_nothing_while_machines_come_and_go() {
+    let lab = Lab::new(&["-vm", "4", "-standalone-host", "0"]);
+    let all = lab.call("list_vms", json!({})).ok();
+    let all = rows(&all, "vms").clone();
+    let first = lab.call("list_vms", json!({ "limit": 2 })).ok();
+    // The last row of the page itself goes, and so does one that was not shown yet.
+    for gone in [&all[1], &all[2]] {
+        lab.call("power_off", json!({ "moref": gone["moref"] }))
+            .ok();
+        lab.call("delete", json!({ "moref": gone["moref"] })).ok();
+    }
+    let rest = lab
+        .call("list_vms", json!({ "cursor": first["next_cursor"] }))
+        .ok();
+    assert_eq!(rest["total"], 2);
+    assert_eq!(rows(&rest, "vms").len(), 1);
+    assert_eq!(rest["vms"][0]["moref"], all[3]["moref"]);
+    assert_eq!(rest["next_cursor"], Value::Null);
+}
+
+#[test]
+fn c9_a_machine_is_named_by_its_path_wherever_one_is_named() {
+    let lab = lab();
+    let all = lab.call("list_vms", json!({})).ok();
+    for vm in rows(&all, "vms") {
+        let found = lab.call("get_vm", json!({ "vm_path": vm["path"] })).ok();
+        assert_eq!(found["vm"]["moref"], vm["moref"], "{vm}");
+    }
+    let vm = &rows(&all, "vms")[0];
+    let reference = vsphere::MoRef::new("VirtualMachine", vm["moref"].as_str().unwrap());
+    crate::outside::rename(&lab.vcsim, &reference, "a%2fb");
+    let path = vm["path"].as_str().unwrap();
+    let path = format!("{}/a%2Fb", &path[..path.rfind('/').unwrap()]);
+    let off = lab.call("power_off", json!({ "vm_path": path })).ok();
+    assert_eq!(off["changed"], true);
+    assert_eq!(off["target"]["moref"], vm["moref"]);
+    let listed = lab.call("list_vms", json!({ "vm_path": path })).ok();
+    assert_eq!(listed["total"], 1);
+    let both = lab.call(
+        "get_vm",
+        json!({ "moref": vm["moref"], "vm_path": "/DC0/vm/another" }),
+    );
+    both.fails("vm.identifiers_disagree", "none");
+    lab.call("get_vm", json!({ "vm_path": "/DC0/vm/none" }))
+        .fails("vm.not_found", "none");
+    lab.no_session_is_left();
+}
+
+#[test]
+fn find_vm_finds_by_name_address_and_uuid() {
+    let lab = Lab::new(&["-vm", "2"]);
+    let vm = lab.vm();
+    let set = format!(
+        "<ReconfigVM_Task xmlns=\"urn:vim25\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+         xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\"><_this type=\"VirtualMachine\">{}</_this><spec>\
+         <extraConfig><key>SET.guest.ipAddress</key><value xsi:type=\"xsd:string\">10.1.2.3</value></extraConfig>\
+         <extraConfig><key>SET.guest.hostName</key><value xsi:type=\"xsd:string\">Web01.example.com</value></extraConfig>\
+         </spec></ReconfigVM_Task>",
+        vm["moref"].as_str().unwrap()
+    );
+    soap(&lab.vcsim, &[set]);
+    let one = lab.call("get_vm", json!({ "moref": vm["moref"] })).ok();
+    let mac = one["vm"]["network_adapters"][0]["mac"].as_str().unwrap();
+    for by in [
+        json!({ "ip": "10.1.2.3" }),
+        json!({ "dns_name": "web01.EXAMPLE.com." }),
+        json!({ "dns_name": "web01.*", "ip": "10.1.2.3" }),
+        json!({ "mac": mac.to_uppercase().replace(':', "-") }),
+        json!({ "uuid": vm["instance_uuid"] }),
+        json!({ "uuid": vm["bios_uuid"], "name_glob": "*" }),
+        json!({ "name_glob": vm["name"].as_str().unwrap().to_lowercase() }),
+    ] {
+        let found = lab.call("find_vm", by.clone()).ok();
+        assert_eq!(found["total"], 1, "{by}: {found}");
+        assert_eq!(found["vms"][0]["moref"], vm["moref"], "{by}");
+    }
+    let all = lab.call("find_vm", json!({ "name_glob": "*_vm?" })).ok();
+    assert_eq!(all["total"], 4);
+    for by in [
+        json!({ "ip": "10.1.2.4" }),
+        json!({ "uuid": "no", "name_glob": "*" }),
+    ] {
+        assert_eq!(lab.call("find_vm", by).ok()["total"], 0);
+    }
+    assert_eq!(lab.call("list_templates", json!({})).ok()["total"], 0);
+    let template = format!(
+        "<MarkAsTemplate xmlns=\"urn:vim25\"><_this type=\"VirtualMachine\">{}</_this></MarkAsTemplate>",
+        vm["moref"].as_str().unwrap()
+    );
+    lab.call("power_off", json!({ "moref": vm["moref"] })).ok();
+    soap(&lab.vcsim, &[template]);
+    let templates = lab.call("list_templates", json!({})).ok();
+    assert_eq!(templates["total"], 1);
+    assert_eq!(templates["vms"][0]["template"], true);
+}
+
+#[test]
+fn c2_a_standalone_host_lists_everything_too() {
+    let lab = Lab::new(&["-esx", "-vm", "2"]);
+    for (action, field) in [
+        ("list_vms", "vms"),
+        ("list_hosts", "hosts"),
+        ("list_clusters", "clusters"),
+        ("list_datacenters", "datacenters"),
+        ("list_datastores", "datastores"),
+        ("list_networks", "networks"),
+        ("list_resource_pools", "resource_pools"),
+        ("list_folders", "folders"),
+    ] {
+        for detail in ["rows", "full"] {
+            let answer = lab.call(action, json!({ "detail": detail })).ok();
+            assert!(!rows(&answer, field).is_empty(), "{action}: {answer}");
+        }
+    }
+    let vm = lab.vm();
+    let host = lab.call("list_hosts", json!({})).ok()["hosts"][0]["name"].clone();
+    assert!(lab.call("get_host", json!({ "host_system": host })).ok()["host"].is_object());
+    let found = lab.call("get_vm", json!({ "vm_path": vm["path"] })).ok();
+    assert_eq!(found["vm"]["moref"], vm["moref"]);
+    let filter = json!({ "host": host, "name": vm["name"] });
+    assert_eq!(
+        lab.call("list_vms", json!({ "filter": filter })).ok()["total"],
+        1
+    );
+    // It keeps no custom attributes.
+    let none = lab.call("list_vms", json!({ "filter": { "attribute:Owner": "x" } }));
+    none.fails("filter.unknown", "none");
+    assert_eq!(lab.call("list_templates", json!({})).ok()["total"], 0);
+    assert_eq!(
+        lab.call("find_vm", json!({ "name_glob": "*" })).ok()["total"],
+        2
+    );
+    lab.no_session_is_left();
+}
