@@ -13,6 +13,7 @@ pub(crate) mod find;
 pub(crate) mod guest;
 pub(crate) mod guest_power;
 pub(crate) mod history;
+mod host;
 pub(crate) mod inventory;
 pub(crate) mod lists;
 pub(crate) mod maintenance;
@@ -31,8 +32,11 @@ use serde_json::{Map, Value};
 
 use crate::argument::Arguments;
 use crate::call::Call;
+use crate::change;
 use crate::failure::Failure;
 use crate::table::{Action, Platform, Run};
+
+pub(crate) use host::accepted as accepted_of_the_host;
 
 pub(crate) use credential::{Local, OnChangedCertificate, Pinned};
 
@@ -51,8 +55,20 @@ pub(crate) fn check(row: &Action, arguments: &Arguments) -> Result<(), Failure> 
 /// Performs an action on the server that the call is connected to.
 pub(crate) async fn perform(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     check_platform(call)?;
+    let refusal = host::refuses_changes(call).await?;
+    if let Some(refusal) = &refusal
+        && !call.is_preview()
+    {
+        return Err(refusal.clone());
+    }
     match call.row.run {
-        Run::Server(run) => run(call).await,
+        Run::Server(run) => {
+            let mut answer = run(call).await?;
+            if let Some(refusal) = refusal {
+                change::warn_of(&mut answer, &refusal);
+            }
+            Ok(answer)
+        }
         // It has no session: it never comes this far.
         Run::Local(_) => Err(Failure::new(
             "internal.error",

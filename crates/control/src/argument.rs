@@ -8,7 +8,7 @@ use guard::text::{is_clean, sanitize_to};
 use serde_json::{Map, Number, Value};
 
 use crate::failure::{Failure, nearest};
-use crate::table::{Action, Argument, Kind, actions, arguments};
+use crate::table::{Action, Argument, Kind, Mode, arguments};
 
 /// How much of a wrong word is shown again.
 const ECHO: usize = 60;
@@ -26,8 +26,8 @@ fn is_given(value: &Value) -> bool {
 }
 
 /// Finds the action that a call names.
-pub(crate) fn action(raw: &Map<String, Value>) -> Result<&'static Action, Failure> {
-    let words = || actions().map(|row| row.word);
+pub(crate) fn action(raw: &Map<String, Value>, mode: Mode) -> Result<&'static Action, Failure> {
+    let words = || mode.actions().map(|row| row.word);
     let allowed: Vec<&str> = words().collect();
     match raw.get("action").filter(|action| is_given(action)) {
         None => Err(Failure::new(
@@ -35,7 +35,17 @@ pub(crate) fn action(raw: &Map<String, Value>) -> Result<&'static Action, Failur
             "Pass `action`: it says what to do, and is one of those in `allowed`",
         )
         .with("allowed", allowed)),
-        Some(Value::String(word)) => Action::find(word).ok_or_else(|| {
+        Some(Value::String(word)) => match Action::find(word) {
+            Some(row) if mode.offers(row) => Ok(row),
+            Some(row) => Err(Failure::new(
+                "action.read_only",
+                format!(
+                    "Start `vmware-control mcp` without `--read-only` if it is to change anything: `{}` is a change, and was refused",
+                    row.word
+                ),
+            )
+            .with("allowed", allowed)),
+            None => Err({
             let shown = sanitize_to(word, ECHO);
             let near = nearest(word, words());
             let remedy = match near.first() {
@@ -49,7 +59,8 @@ pub(crate) fn action(raw: &Map<String, Value>) -> Result<&'static Action, Failur
             .with("given", shown)
             .with("nearest", near)
             .with("allowed", allowed)
-        }),
+            }),
+        },
         Some(other) => Err(Failure::new(
             "action.wrong_type",
             format!(
@@ -372,7 +383,7 @@ mod tests {
     fn read(raw: Value) -> Result<Arguments, Failure> {
         let mut raw = raw.as_object().unwrap().clone();
         let password = lift_password(&mut raw);
-        Arguments::read(action(&raw)?, raw, password)
+        Arguments::read(action(&raw, Mode::Full)?, raw, password)
     }
 
     fn code(raw: Value) -> String {
@@ -386,7 +397,7 @@ mod tests {
     #[test]
     fn c11_an_unknown_action_names_the_nearest() {
         let raw = json!({"action": "power_of"});
-        let failure = body(action(raw.as_object().unwrap()).unwrap_err());
+        let failure = body(action(raw.as_object().unwrap(), Mode::Full).unwrap_err());
         assert_eq!(failure["code"], "action.unknown");
         assert_eq!(failure["nearest"][0], "power_off");
         assert_eq!(failure["effect"], "none");
@@ -497,7 +508,7 @@ mod tests {
         let mut raw = raw.as_object().unwrap().clone();
         let password = lift_password(&mut raw);
         assert_eq!(raw["password"], "***");
-        let arguments = Arguments::read(action(&raw).unwrap(), raw, password).unwrap();
+        let arguments = Arguments::read(action(&raw, Mode::Full).unwrap(), raw, password).unwrap();
         assert_eq!(arguments.password().map(Secret::expose), Some("hunter2"));
         for none in [
             json!({}),

@@ -231,6 +231,17 @@ pub(crate) fn preview(action: &str, plan: Plan) -> Map<String, Value> {
     answer
 }
 
+/// Says in a preview that the change would be refused now.
+pub(crate) fn warn_of(preview: &mut Map<String, Value>, refusal: &Failure) {
+    let warning = json!(format!("It would be refused now: {}", refusal.message()));
+    match preview.get_mut("warnings") {
+        Some(Value::Array(warnings)) => warnings.insert(0, warning),
+        _ => {
+            preview.insert("warnings".to_owned(), json!([warning]));
+        }
+    }
+}
+
 /// The answer if everything was already as asked for.
 pub(crate) fn unchanged(action: &str, plan: Plan) -> Map<String, Value> {
     let mut answer = Map::new();

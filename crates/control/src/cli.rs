@@ -1,9 +1,13 @@
-//! The command line: the server, and connection profiles by hand.
+//! The command line: the server, connection profiles and pins by hand, and the audit trail.
 //!
 //! A password is asked for in a terminal, or read from standard input when that is none.
 //! There is no argument for it: arguments are seen by everyone on the machine.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+mod audit;
+mod pins;
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,9 +19,13 @@ use crate::failure::Failure;
 use crate::mcp;
 use crate::profile::{Profile, ProfileKind};
 use crate::program::Program;
+use crate::table::Mode;
 
 /// How long a command waits for a server.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The largest file of certificate authorities, in bytes.
+const LARGEST_CA: u64 = 256 * 1024;
 
 /// The longest password that is read.
 const LONGEST: u64 = 4_096;
@@ -33,10 +41,20 @@ struct Line {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve MCP on standard input and output
-    Mcp,
+    Mcp {
+        /// Offer nothing that changes anything, and refuse it if it is called
+        #[arg(long)]
+        read_only: bool,
+    },
     /// Connection profiles, encrypted on this machine
     #[command(subcommand)]
     Credential(Credential),
+    /// Certificates that were seen before, by server
+    #[command(subcommand)]
+    Pins(pins::Pins),
+    /// The record of every call
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +75,9 @@ enum Credential {
         /// Verify the certificate against the system's authorities instead of pinning it
         #[arg(long)]
         verify_ssl: bool,
+        /// Believe the certificate authorities in this PEM file as well, for this profile
+        #[arg(long, value_name = "FILE")]
+        ca_file: Option<PathBuf>,
         /// Pin the certificate that the server shows now, even if another one is pinned
         #[arg(long)]
         accept_new_certificate: bool,
@@ -86,8 +107,21 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         .build()?;
     let code = runtime.block_on(async {
         match line.command {
-            Command::Mcp => mcp::serve().await.map(|()| ExitCode::SUCCESS),
-            Command::Credential(command) => Ok(credential(command).await),
+            Command::Mcp { read_only } => {
+                let mode = if read_only {
+                    Mode::ReadOnly
+                } else {
+                    Mode::Full
+                };
+                mcp::serve(mode).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Credential(command) => {
+                Ok(told(async |program| credential(program, command).await).await)
+            }
+            Command::Pins(command) => {
+                Ok(told(async |program| pins::perform(program, command)).await)
+            }
+            Command::Audit(command) => Ok(told(async |_| audit::perform(&command)).await),
         }
     })?;
     // A thread that still waits for standard input must not hold up the end.
@@ -95,9 +129,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-async fn credential(command: Credential) -> ExitCode {
-    let program = Program::from_environment();
-    let result = perform(&program, command).await;
+/// Does what a command says, and tells what came of it.
+async fn told(work: impl AsyncFnOnce(&Program) -> Result<String, Failure>) -> ExitCode {
+    let program = Program::from_environment(Mode::Full);
+    let result = work(&program).await;
     program.end().await;
     match result {
         Ok(text) => {
@@ -117,7 +152,7 @@ async fn credential(command: Credential) -> ExitCode {
     }
 }
 
-async fn perform(program: &Program, command: Credential) -> Result<String, Failure> {
+async fn credential(program: &Program, command: Credential) -> Result<String, Failure> {
     let local = program.local()?;
     match command {
         Credential::Save {
@@ -126,6 +161,7 @@ async fn perform(program: &Program, command: Credential) -> Result<String, Failu
             user,
             port,
             verify_ssl,
+            ca_file,
             accept_new_certificate,
             guest,
         } => {
@@ -140,6 +176,7 @@ async fn perform(program: &Program, command: Credential) -> Result<String, Failu
                     ));
                 }
             }
+            let ca = ca_file.as_deref().map(authorities).transpose()?;
             let password = ask(&user, &host)?;
             let kind = if guest {
                 ProfileKind::Guest
@@ -153,6 +190,7 @@ async fn perform(program: &Program, command: Credential) -> Result<String, Failu
                 user,
                 password,
                 verify_ssl,
+                ca,
             };
             let saved = if exists { "Replaced" } else { "Saved" };
             if guest {
@@ -208,6 +246,29 @@ async fn perform(program: &Program, command: Credential) -> Result<String, Failu
             }
         }
     }
+}
+
+/// Certificate authorities in PEM, from a file.
+fn authorities(path: &Path) -> Result<String, Failure> {
+    let refuse = |why: String| {
+        Failure::new(
+            "certificate.authority",
+            format!(
+                "Give `--ca-file` a file of certificate authorities in PEM, of at most {LARGEST_CA} bytes: `{}`: {why}",
+                path.display()
+            ),
+        )
+    };
+    let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
+    let mut text = String::new();
+    std::io::Read::take(file, LARGEST_CA + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| refuse(error.to_string()))?;
+    if text.len() as u64 > LARGEST_CA {
+        return Err(refuse("it is larger".to_owned()));
+    }
+    vsphere::CaBundle::from_pem(text.as_bytes()).map_err(|error| refuse(error.to_string()))?;
+    Ok(text)
 }
 
 /// The password, from the terminal without echo, or the first line of standard input.

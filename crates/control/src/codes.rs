@@ -4,6 +4,10 @@
 /// Code and meaning, sorted by code.
 pub(crate) const TABLE: &[(&str, &str)] = &[
     ("action.missing", "a call does not say what to do"),
+    (
+        "action.read_only",
+        "a change was asked of a server that was started read-only",
+    ),
     ("action.unknown", "an action was named that does not exist"),
     ("action.wrong_type", "the action is not a string"),
     ("alarm.not_found", "an alarm was named that is not raised"),
@@ -46,6 +50,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "attribute.unknown",
         "a custom attribute was named that the vCenter does not have",
+    ),
+    (
+        "audit.missing",
+        "there is no audit trail yet, or it is no longer there",
     ),
     ("call.cancelled", "the client cancelled the call"),
     ("call.timeout", "a call did not end within its time"),
@@ -126,6 +134,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "host.http",
         "the server answered with an HTTP status that is no answer",
     ),
+    (
+        "host.managed",
+        "an ESXi host belongs to a vCenter, and a change was asked of the host itself",
+    ),
     ("host.no_tls", "no TLS connection came about"),
     ("host.not_vsphere", "what answers is no vSphere server"),
     ("host.unreachable", "the server cannot be reached"),
@@ -163,6 +175,11 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("pins.damaged", "the file of certificate pins is damaged"),
     (
+        "pins.not_known_hosts",
+        "a file to be imported holds a line that is no server with a thumbprint",
+    ),
+    ("pins.unreadable", "a file to be imported cannot be read"),
+    (
         "platform.unsupported",
         "an action was called on a standalone host that only a vCenter has",
     ),
@@ -180,12 +197,20 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "profile.key_missing",
         "the key of the profiles is not there",
     ),
+    (
+        "profile.key_source",
+        "the environment names two keys for the profiles",
+    ),
     ("profile.not_deleted", "a profile cannot be deleted"),
     ("profile.not_found", "there is no profile of that name"),
     ("profile.not_sealed", "a profile cannot be encrypted"),
     (
         "profile.other_host",
         "a stored password would go to another server",
+    ),
+    (
+        "profile.passphrase",
+        "the passphrase that profiles are encrypted with cannot be used",
     ),
     (
         "profile.swapped",

@@ -6,7 +6,7 @@ mod open;
 
 use guard::secret::Secret;
 use serde_json::{Map, Value};
-use vsphere::Endpoint;
+use vsphere::{CaBundle, Endpoint};
 
 use crate::argument::Arguments;
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) user: String,
     pub(crate) password: Secret,
     pub(crate) verify_ssl: bool,
+    /// Authorities that are believed beside the system's.
+    pub(crate) ca: Option<CaBundle>,
 }
 
 /// What was said about the connection, after the merge and before it is known to be complete.
@@ -35,6 +37,7 @@ struct Merged {
     user: Option<String>,
     password: Option<Secret>,
     verify_ssl: bool,
+    ca: Option<CaBundle>,
 }
 
 impl Connection {
@@ -69,6 +72,7 @@ fn merge(arguments: &Arguments, profile: Option<Profile>) -> Result<Merged, Fail
             user,
             password,
             verify_ssl: verify.unwrap_or(false),
+            ca: None,
         });
     };
     if profile.verify_ssl && verify == Some(false) {
@@ -87,12 +91,19 @@ fn merge(arguments: &Arguments, profile: Option<Profile>) -> Result<Merged, Fail
             "Leave out `host` and `port`, or save a profile for that server: a stored password is only sent to the host and port of its own profile",
         ));
     }
+    // An authority vouches for the server that it was saved for, and for no other.
+    let ca = if elsewhere {
+        None
+    } else {
+        profile.authorities()?
+    };
     Ok(Merged {
         host: Some(host.unwrap_or(profile.host)),
         port: port.unwrap_or(profile.port),
         user: Some(user.unwrap_or(profile.user)),
         password: Some(password.unwrap_or(profile.password)),
         verify_ssl: profile.verify_ssl || verify.unwrap_or(false),
+        ca,
     })
 }
 
@@ -165,6 +176,7 @@ impl Merged {
             user,
             password,
             verify_ssl: self.verify_ssl,
+            ca: self.ca,
         })
     }
 }
@@ -199,6 +211,7 @@ mod tests {
             user: "saved".into(),
             password: Secret::new("stored".into()),
             verify_ssl,
+            ca: None,
         }
     }
 

@@ -17,34 +17,41 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::InvalidEndpoint { .. } => Failure::new("connection.invalid_host", text),
         Error::InvalidText { .. } => Failure::new("argument.unclean", text),
         Error::UnusableCa { .. } => Failure::new("certificate.authority", text),
-        Error::Unreachable { endpoint, timed_out, .. } => {
-            Failure::new("host.unreachable", text).with("server", endpoint.as_str()).with("timed_out", *timed_out)
+        Error::Unreachable {
+            endpoint,
+            timed_out,
+            ..
+        } => Failure::new("host.unreachable", text)
+            .with("server", endpoint.as_str())
+            .with("timed_out", *timed_out),
+        Error::CertificateChanged {
+            endpoint,
+            pinned,
+            seen,
+        } => certificate_changed(endpoint, &pinned.to_string(), &seen.to_string()),
+        Error::CertificateUntrusted { endpoint, seen, .. } => {
+            Failure::new("certificate.untrusted", text)
+                .with("server", endpoint.as_str())
+                .with("seen", seen.to_string())
         }
-        Error::CertificateChanged { endpoint, pinned, seen } => Failure::new(
-            "certificate.changed",
-            format!(
-                "Find out why the certificate of {endpoint} changed; if on purpose, save the profile again \
-                 in a terminal (`vmware-control credential save NAME … --accept-new-certificate`), which pins the new one: pinned {pinned}, seen {seen}"
-            ),
-        )
-        .with("server", endpoint.as_str())
-        .with("pinned", pinned.to_string())
-        .with("seen", seen.to_string()),
-        Error::CertificateUntrusted { endpoint, seen, .. } => Failure::new("certificate.untrusted", text)
-            .with("server", endpoint.as_str())
-            .with("seen", seen.to_string()),
-        Error::CertificateUnusable { endpoint, seen, .. } => Failure::new("certificate.unusable", text)
-            .with("server", endpoint.as_str())
-            .with("seen", seen.to_string()),
-        Error::Tls { endpoint, .. } => Failure::new("host.no_tls", text).with("server", endpoint.as_str()),
+        Error::CertificateUnusable { endpoint, seen, .. } => {
+            Failure::new("certificate.unusable", text)
+                .with("server", endpoint.as_str())
+                .with("seen", seen.to_string())
+        }
+        Error::Tls { endpoint, .. } => {
+            Failure::new("host.no_tls", text).with("server", endpoint.as_str())
+        }
         Error::LoginRefused { .. } => Failure::new("login.refused", text).with("tried", true),
-        Error::LoginLost { .. } => Failure::new("login.lost", text).with("session", "possibly_left"),
+        Error::LoginLost { .. } => {
+            Failure::new("login.lost", text).with("session", "possibly_left")
+        }
         Error::Fault { call, fault, .. } => refused(call, fault),
         Error::Lost { call, .. } => Failure::new("connection.lost", text).with("call", *call),
         Error::Timeout { call, .. } => Failure::new("call.timeout", text).with("call", *call),
-        Error::Http { call, status, .. } => {
-            Failure::new("host.http", text).with("call", *call).with("status", *status)
-        }
+        Error::Http { call, status, .. } => Failure::new("host.http", text)
+            .with("call", *call)
+            .with("status", *status),
         Error::Malformed { call, .. } => Failure::new("host.not_vsphere", text).with("call", *call),
         Error::TooLarge { call, .. } => Failure::new("answer.too_large", text).with("call", *call),
         Error::Wait { task, source } => {
@@ -59,6 +66,20 @@ pub(crate) fn failure(error: Error) -> Failure {
         _ => Failure::new("vsphere.error", text),
     };
     failure.leaving(effect)
+}
+
+/// A certificate that is another one than the one that is known, and does not verify.
+pub(crate) fn certificate_changed(server: &str, pinned: &str, seen: &str) -> Failure {
+    Failure::new(
+        "certificate.changed",
+        format!(
+            "Find out why the certificate of {server} changed; if on purpose, save the profile again \
+             in a terminal (`vmware-control credential save NAME … --accept-new-certificate`), which pins the new one: pinned {pinned}, seen {seen}"
+        ),
+    )
+    .with("server", server)
+    .with("pinned", pinned)
+    .with("seen", seen)
 }
 
 /// A fault of the server's, with its own type and words.

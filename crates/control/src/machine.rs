@@ -149,7 +149,8 @@ impl Machine {
         }
         // An undo takes back what was done to this very machine: what hangs on it in any case does not
         // stand in its way.
-        let standing = crate::harm::standing(self);
+        let mut standing = crate::harm::standing(self);
+        standing.extend(crate::action::accepted_of_the_host(call.arguments));
         let takes_it = Action::find(action).is_some_and(|row| row.takes("override"));
         if takes_it && !standing.is_empty() {
             arguments.insert("override".to_owned(), json!(standing));

@@ -16,9 +16,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::program::{Program, Request};
 use crate::schema::{self, TABLE_KEY, TOOL};
+use crate::table::Mode;
 
 /// How long answers that are still due are waited for when the client closes its end.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// What a server that changes nothing says about itself.
+const READ_ONLY: &str = "One tool, `vmware_control`: one action per call on a vCenter or ESXi host. Started read-only: \
+    nothing can be changed. Pass `credential_profile` instead of a password.";
 
 /// What the server says about itself.
 const INSTRUCTIONS: &str = "One tool, `vmware_control`: one action per call on a vCenter or ESXi host. Look before you \
@@ -30,8 +35,14 @@ struct Server {
 }
 
 /// Serves until the client closes its end, or the process is told to end.
-pub(crate) async fn serve() -> anyhow::Result<()> {
-    let program = Arc::new(Program::from_environment());
+pub(crate) async fn serve(mode: Mode) -> anyhow::Result<()> {
+    let program = Arc::new(Program::from_environment(mode));
+    if let Some(failure) = program.problem() {
+        tracing::error!(
+            code = failure.code(),
+            "the state directory cannot be used: {failure}"
+        );
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let door = stdio::door(tokio::io::stdin(), tokio::io::stdout(), DRAIN);
@@ -79,7 +90,10 @@ impl ServerHandler for Server {
                 "vmware-control",
                 env!("CARGO_PKG_VERSION"),
             ))
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(match self.program.mode() {
+                Mode::Full => INSTRUCTIONS,
+                Mode::ReadOnly => READ_ONLY,
+            })
     }
 
     async fn list_tools(
@@ -87,7 +101,9 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(vec![tool()]))
+        Ok(ListToolsResult::with_all_items(vec![tool(
+            self.program.mode(),
+        )]))
     }
 
     async fn call_tool(
@@ -172,20 +188,21 @@ impl Server {
 }
 
 /// The one tool, as it is published.
-pub(crate) fn tool() -> Tool {
+pub(crate) fn tool(mode: Mode) -> Tool {
+    let is_read_only = mode == Mode::ReadOnly;
     let annotations = ToolAnnotations::with_title("VMware control")
-        .read_only(false)
-        .destructive(true)
-        .idempotent(false)
+        .read_only(is_read_only)
+        .destructive(!is_read_only)
+        .idempotent(is_read_only)
         .open_world(true);
     let meta = MetaObject(Map::from_iter([(
         TABLE_KEY.to_owned(),
-        schema::published_table(),
+        schema::published_table(mode),
     )]));
     Tool::new(
         TOOL,
-        schema::description(),
-        Arc::new(schema::input_schema()),
+        schema::description(mode),
+        Arc::new(schema::input_schema(mode)),
     )
     .with_raw_output_schema(Arc::new(schema::output_schema()))
     .with_annotations(annotations)
@@ -198,6 +215,9 @@ mod tests {
 
     #[test]
     fn the_tool_list_is_what_it_was() {
-        insta::assert_json_snapshot!("tool", serde_json::to_value(tool()).unwrap_or_default());
+        insta::assert_json_snapshot!(
+            "tool",
+            serde_json::to_value(tool(Mode::Full)).unwrap_or_default()
+        );
     }
 }

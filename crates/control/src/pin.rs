@@ -1,14 +1,17 @@
 //! The certificates that were seen first (C8): one file for each operating-system user.
 //!
 //! `pins/<user>.json` maps `host:port` to the SHA-256 of the leaf certificate. A pin is
-//! stored before the first password goes to the host, and only a person's saving of a
-//! profile replaces it.
+//! stored before the first password goes to the host, and only a person in a terminal
+//! replaces it. Beside the pins lie SHA-1 thumbprints that were imported from another tool:
+//! they are compared with at the first contact, and never more than that.
+
+mod known_hosts;
 
 use std::collections::BTreeMap;
 
 use home::Home;
 use serde::{Deserialize, Serialize};
-use vsphere::Fingerprint;
+use vsphere::{Fingerprint, Thumbprint};
 
 use crate::failure::Failure;
 
@@ -23,9 +26,27 @@ pub(crate) struct Pins {
 struct File {
     v: u64,
     pins: BTreeMap<String, String>,
+    /// SHA-1, of servers that are not pinned yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sha1: BTreeMap<String, String>,
 }
 
 const VERSION: u64 = 1;
+
+pub(crate) use known_hosts::{Line, endpoint as endpoint_of, read as read_known_hosts};
+
+/// What became of an imported line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Imported {
+    /// It is pinned now.
+    Pinned,
+    /// Its SHA-1 will be compared with at the first contact.
+    Told,
+    /// It was there already.
+    Known,
+    /// Another one is there, and stays.
+    Differs,
+}
 
 impl Pins {
     pub(crate) fn new(home: Home, os_user: impl Into<String>) -> Self {
@@ -42,6 +63,75 @@ impl Pins {
             .get(endpoint)
             .map(|text| text.parse().map_err(|_| self.damaged()))
             .transpose()
+    }
+
+    /// The SHA-1 that was imported for `endpoint`, if it is not pinned yet.
+    pub(crate) fn told(&self, endpoint: &str) -> Result<Option<Thumbprint>, Failure> {
+        let file = self.read()?;
+        file.sha1
+            .get(endpoint)
+            .map(|text| text.parse().map_err(|_| self.damaged()))
+            .transpose()
+    }
+
+    /// Every pin: server, hash, and the fingerprint in that hash.
+    pub(crate) fn all(&self) -> Result<Vec<(String, &'static str, String)>, Failure> {
+        let file = self.read()?;
+        let pinned = file
+            .pins
+            .into_iter()
+            .map(|(server, pin)| (server, "SHA-256", pin));
+        let told = file
+            .sha1
+            .into_iter()
+            .map(|(server, thumb)| (server, "SHA-1", thumb));
+        Ok(pinned.chain(told).collect())
+    }
+
+    /// Forgets a server; false if it was not known.
+    pub(crate) fn forget(&self, endpoint: &str) -> Result<bool, Failure> {
+        let _held = self.home.lock("pins")?;
+        let mut file = self.read()?;
+        let pinned = file.pins.remove(endpoint).is_some();
+        let told = file.sha1.remove(endpoint).is_some();
+        if pinned || told {
+            self.store(file)?;
+        }
+        Ok(pinned || told)
+    }
+
+    /// Takes over what another tool has stored. Nothing that is pinned is replaced.
+    pub(crate) fn import(&self, lines: &[Line]) -> Result<Vec<Imported>, Failure> {
+        let _held = self.home.lock("pins")?;
+        let mut file = self.read()?;
+        let mut done = Vec::with_capacity(lines.len());
+        for line in lines {
+            let (server, text) = (line.endpoint.to_string(), line.text());
+            let pinned = file.pins.get(&server);
+            done.push(match line.sha256() {
+                Some(_) => match pinned {
+                    Some(pin) if *pin == text => Imported::Known,
+                    Some(_) => Imported::Differs,
+                    None => {
+                        file.sha1.remove(&server);
+                        file.pins.insert(server, text);
+                        Imported::Pinned
+                    }
+                },
+                // Which certificate a pin in SHA-256 is, a SHA-1 does not tell.
+                None if pinned.is_some() => Imported::Known,
+                None => match file.sha1.get(&server) {
+                    Some(told) if *told == text => Imported::Known,
+                    Some(_) => Imported::Differs,
+                    None => {
+                        file.sha1.insert(server, text);
+                        Imported::Told
+                    }
+                },
+            });
+        }
+        self.store(file)?;
+        Ok(done)
     }
 
     /// Pins a certificate unless another is pinned by now; gives what is pinned afterwards.
@@ -74,8 +164,14 @@ impl Pins {
 
     fn write(&self, endpoint: &str, seen: Fingerprint) -> Result<(), Failure> {
         let mut file = self.read()?;
-        file.v = VERSION;
         file.pins.insert(endpoint.to_owned(), seen.to_string());
+        // From now on the pin is what counts.
+        file.sha1.remove(endpoint);
+        self.store(file)
+    }
+
+    fn store(&self, mut file: File) -> Result<(), Failure> {
+        file.v = VERSION;
         let bytes = serde_json::to_vec_pretty(&file).map_err(|_| self.damaged())?;
         self.home.write(&self.home.pins(&self.os_user)?, &bytes)?;
         Ok(())
@@ -133,6 +229,28 @@ mod tests {
         assert_eq!(pins.get("vc:444").unwrap(), None);
         assert_eq!(pins.replace("vc:443", b).unwrap(), Some(a));
         assert_eq!(pins.get("vc:443").unwrap(), Some(b));
+    }
+
+    #[test]
+    fn c8_what_is_imported_replaces_nothing_and_a_pin_ends_what_was_only_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let pins = pins(&dir);
+        let (a, b) = (Fingerprint::of(b"a"), Fingerprint::of(b"b"));
+        let sha1 = Thumbprint::of(b"a");
+        pins.set_first("vc1:443", a).unwrap();
+        let text = format!("vc1 {b}\nvc2:8443 {b}\nvc3 {sha1}\nvc1 {sha1}\nvc2:8443 {b}\n");
+        let lines = read_known_hosts(&text).unwrap();
+        let done = pins.import(&lines).unwrap();
+        use Imported::{Differs, Known, Pinned, Told};
+        assert_eq!(done, [Differs, Pinned, Told, Known, Known]);
+        assert_eq!(pins.get("vc1:443").unwrap(), Some(a));
+        assert_eq!(pins.get("vc2:8443").unwrap(), Some(b));
+        assert_eq!(pins.get("vc3:443").unwrap(), None);
+        assert_eq!(pins.told("vc3:443").unwrap(), Some(sha1));
+        pins.set_first("vc3:443", a).unwrap();
+        assert_eq!(pins.told("vc3:443").unwrap(), None);
+        assert!(pins.forget("vc3:443").unwrap() && !pins.forget("vc3:443").unwrap());
+        assert_eq!(pins.all().unwrap().len(), 2);
     }
 
     #[test]

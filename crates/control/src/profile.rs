@@ -2,20 +2,24 @@
 //!
 //! `profiles/<user>/<name>.json` in the state directory holds
 //! `{v, user, profile, key_id, nonce, ciphertext}`. The content (host, port, user, password,
-//! verify_ssl) is encrypted with XChaCha20-Poly1305 under the 32 bytes of the file `key`;
-//! version, user and profile name are bound to it as associated data, so that a file under
+//! verify_ssl, and certificate authorities) is encrypted with XChaCha20-Poly1305 under 32 bytes:
+//! those of the file `key`, or of a file elsewhere, or derived from a passphrase. Version, user and profile name are bound to it as associated data, so that a file under
 //! another name or another user's does not open. Whoever can read both the key and the
 //! profiles can read the passwords: the files protect copies and backups of one without the
 //! other, and nothing from the user they belong to.
 
 mod key;
+mod passphrase;
 mod sealed;
 
 use guard::secret::Secret;
 use guard::text::sanitize;
 use home::{Home, HomeError};
+use vsphere::CaBundle;
 
 use crate::failure::{Failure, nearest};
+
+pub(crate) use key::KeySource;
 
 /// Whose password a profile holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -44,6 +48,22 @@ pub(crate) struct Profile {
     pub(crate) user: String,
     pub(crate) password: Secret,
     pub(crate) verify_ssl: bool,
+    /// Certificate authorities in PEM, believed beside the system's.
+    pub(crate) ca: Option<String>,
+}
+
+impl Profile {
+    /// The certificate authorities of the profile.
+    ///
+    /// # Errors
+    ///
+    /// `certificate.authority`.
+    pub(crate) fn authorities(&self) -> Result<Option<CaBundle>, Failure> {
+        self.ca
+            .as_deref()
+            .map(|pem| CaBundle::from_pem(pem.as_bytes()).map_err(crate::fault::failure))
+            .transpose()
+    }
 }
 
 /// One user's profiles.
@@ -51,13 +71,22 @@ pub(crate) struct Profile {
 pub(crate) struct Profiles {
     home: Home,
     os_user: String,
+    key: KeySource,
 }
 
 impl Profiles {
+    /// Profiles under the key that lies beside them.
+    #[cfg(test)]
     pub(crate) fn new(home: Home, os_user: impl Into<String>) -> Self {
+        Self::under(KeySource::default(), home, os_user)
+    }
+
+    /// Profiles under this key.
+    pub(crate) fn under(key: KeySource, home: Home, os_user: impl Into<String>) -> Self {
         Self {
             home,
             os_user: os_user.into(),
+            key,
         }
     }
 
@@ -67,7 +96,8 @@ impl Profiles {
     ///
     /// `profile.invalid_name`, `profile.not_found`, and for a file that is there:
     /// `home.owner`, `home.mode`, `profile.damaged`, `profile.version`, `profile.swapped`,
-    /// `profile.key_missing`, `profile.key_damaged`, `profile.wrong_key`, `profile.altered`.
+    /// `profile.key_missing`, `profile.key_damaged`, `profile.wrong_key`, `profile.altered`;
+    /// `profile.passphrase`, `profile.key_source` where the key is not the home's own.
     pub(crate) fn load(&self, name: &str) -> Result<Profile, Failure> {
         let path = self.path(name)?;
         let bytes = match home::read_private(&path) {
@@ -75,7 +105,7 @@ impl Profiles {
             Err(error) if error.is_missing() => return Err(self.not_found(name)),
             Err(error) => return Err(error.into()),
         };
-        let key = key::load(&self.home)?;
+        let key = self.key.load(&self.home)?;
         sealed::open(&bytes, &key, &self.os_user, name)
     }
 
@@ -104,7 +134,7 @@ impl Profiles {
     /// Saves one profile, in place of the one that may be there.
     pub(crate) fn save(&self, name: &str, profile: &Profile) -> Result<(), Failure> {
         let path = self.path(name)?;
-        let key = key::load_or_create(&self.home)?;
+        let key = self.key.load_or_create(&self.home)?;
         let bytes = sealed::seal(profile, &key, &self.os_user, name)?;
         self.home.write(&path, &bytes)?;
         Ok(())
@@ -204,6 +234,7 @@ mod tests {
             user: "admin@vsphere.local".into(),
             password: Secret::new("canary-\"hunter2\"".into()),
             verify_ssl: true,
+            ca: None,
         }
     }
 
@@ -316,7 +347,7 @@ mod tests {
         edit(&profiles, "lab", "ciphertext", "AAAA");
         assert_eq!(code(&profiles, "lab"), "profile.damaged");
         restore();
-        edit(&profiles, "lab", "v", 2);
+        edit(&profiles, "lab", "v", 3);
         assert_eq!(code(&profiles, "lab"), "profile.version");
 
         std::fs::copy(file(&profiles, "other"), &path).unwrap();

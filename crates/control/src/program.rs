@@ -23,9 +23,9 @@ use crate::connection::{self, Connection, LoginGate, Seen};
 use crate::failure::Failure;
 use crate::machine;
 use crate::pin::Pins;
-use crate::profile::Profiles;
+use crate::profile::{KeySource, Profiles};
 use crate::schema::TOOL;
-use crate::table::{self, Action, Needs, Run};
+use crate::table::{self, Action, Mode, Needs, Run};
 
 /// The environment variable that grants privileges to this server's user.
 pub(crate) const PRIVILEGES: &str = "PILOTHOUSE_PRIVILEGES";
@@ -41,7 +41,9 @@ const KEY: usize = 200;
 
 /// Everything that calls share.
 pub(crate) struct Program {
+    mode: Mode,
     home: Result<Home, Failure>,
+    key: KeySource,
     user: User,
     granted: Option<String>,
     client: Client,
@@ -72,17 +74,14 @@ struct Prepared<'a> {
 impl Program {
     /// A program for the user that it runs as, with the state directory of the environment.
     /// A directory that cannot be opened is said by each call.
-    pub(crate) fn from_environment() -> Self {
-        let home = Home::open_default(&|name| std::env::var_os(name)).map_err(Failure::from);
-        if let Err(failure) = &home {
-            tracing::error!(
-                code = failure.code(),
-                "the state directory cannot be used: {failure}"
-            );
-        }
+    pub(crate) fn from_environment(mode: Mode) -> Self {
+        let env = |name: &str| std::env::var_os(name);
+        let home = Home::open_default(&env).map_err(Failure::from);
         Self {
+            mode,
             audit: Audit::new(home.as_ref().ok().cloned()),
             home,
+            key: KeySource::from_environment(&env),
             user: User::current(),
             granted: std::env::var(PRIVILEGES).ok(),
             client: Client::default(),
@@ -91,11 +90,21 @@ impl Program {
         }
     }
 
+    /// Why the state directory cannot be used, if it cannot.
+    pub(crate) fn problem(&self) -> Option<&Failure> {
+        self.home.as_ref().err()
+    }
+
+    /// How much of the table it offers.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// What the local actions work with.
     pub(crate) fn local(&self) -> Result<Local<'_>, Failure> {
         let home = self.home.clone()?;
         Ok(Local {
-            profiles: Profiles::new(home.clone(), self.user.name.as_str()),
+            profiles: Profiles::under(self.key.clone(), home.clone(), self.user.name.as_str()),
             pins: Pins::new(home, self.user.name.as_str()),
             client: &self.client,
             gate: &self.gate,
@@ -182,7 +191,7 @@ impl Program {
         meta: &Map<String, Value>,
         cancel: &CancellationToken,
     ) -> Result<Map<String, Value>, Failure> {
-        let row = argument::action(&raw)?;
+        let row = argument::action(&raw, self.mode)?;
         let arguments = Arguments::read(row, raw, password)?;
         let about = Prepared::read(meta)?;
         let local = self.local()?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::table::{Action, Argument, Kind, Risk, actions, arguments};
+use crate::table::{Action, Argument, Kind, Mode, Risk};
 
 /// The name of the one tool.
 pub(crate) const TOOL: &str = "vmware_control";
@@ -11,15 +11,20 @@ pub(crate) const TOOL: &str = "vmware_control";
 pub(crate) const TABLE_KEY: &str = "pilothouse/table";
 
 /// The tool's description: what every action has in common, then a line for each.
-pub(crate) fn description() -> String {
+pub(crate) fn description(mode: Mode) -> String {
     let mut text = String::from(
         "Performs one action on a vCenter or ESXi host through the vSphere API; keeps no session.\n\
          Connection: credential_profile, or host, user and password. \
-         VM: vm_uuid (preferred), vm_name, or moref. \
-         A change takes preview: true, and answers with before, after and undo: the call of this tool that reverses it.\n\
-         Actions (* changes something, ! may lose something):",
+         VM: vm_uuid (preferred), vm_name, or moref. ",
     );
-    for row in actions() {
+    text.push_str(match mode {
+        Mode::Full => {
+            "A change takes preview: true, and answers with before, after and undo: the call of this tool that reverses it.\n\
+             Actions (* changes something, ! may lose something):"
+        }
+        Mode::ReadOnly => "Started read-only: nothing can be changed.\nActions:",
+    });
+    for row in mode.actions() {
         text.push_str("\n- ");
         text.push_str(row.word);
         text.push_str(match row.risk {
@@ -39,17 +44,17 @@ pub(crate) fn description() -> String {
 }
 
 /// The tool's input schema. Plain: no combinators at the top, `action` a string enum.
-pub(crate) fn input_schema() -> Map<String, Value> {
+pub(crate) fn input_schema(mode: Mode) -> Map<String, Value> {
     let mut properties = Map::new();
     properties.insert(
         "action".to_owned(),
         json!({
             "type": "string",
-            "enum": actions().map(|row| row.word).collect::<Vec<_>>(),
+            "enum": mode.actions().map(|row| row.word).collect::<Vec<_>>(),
             "description": "What to do",
         }),
     );
-    for argument in arguments() {
+    for argument in mode.arguments() {
         properties.insert(argument.name.to_owned(), property(argument));
     }
     let mut schema = Map::new();
@@ -68,8 +73,9 @@ pub(crate) fn output_schema() -> Map<String, Value> {
 }
 
 /// The per-action table, as published in the tool's `_meta`.
-pub(crate) fn published_table() -> Value {
-    let rows: Map<String, Value> = actions()
+pub(crate) fn published_table(mode: Mode) -> Value {
+    let rows: Map<String, Value> = mode
+        .actions()
         .map(|row| (row.word.to_owned(), published_row(row)))
         .collect();
     json!({ "version": 1, "select": "action", "preview": "preview", "rows": rows })
@@ -140,10 +146,11 @@ fn property(argument: &Argument) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::actions;
 
     #[test]
     fn the_schema_has_no_combinator_at_the_top_and_action_is_a_plain_enum() {
-        let schema = input_schema();
+        let schema = input_schema(Mode::Full);
         for combinator in ["oneOf", "anyOf", "allOf", "not", "if"] {
             assert!(!schema.contains_key(combinator));
         }
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_row_is_published_with_all_that_the_contract_names() {
-        let table = published_table();
+        let table = published_table(Mode::Full);
         for row in actions() {
             let published = &table["rows"][row.word];
             for field in [
@@ -173,5 +180,36 @@ mod tests {
                 assert!(!published[field].is_null(), "{}: {field}", row.word);
             }
         }
+    }
+
+    #[test]
+    fn what_is_read_only_offers_no_change_and_no_argument_of_one() {
+        let schema = input_schema(Mode::ReadOnly);
+        let words = schema["properties"]["action"]["enum"].to_string();
+        let (table, text) = (published_table(Mode::ReadOnly), description(Mode::ReadOnly));
+        for row in actions() {
+            let quoted = format!("\"{}\"", row.word);
+            let line = format!("\n- {}", row.word);
+            let offered = !row.changes();
+            assert_eq!(words.contains(&quoted), offered, "{}", row.word);
+            assert_eq!(
+                table["rows"].get(row.word).is_some(),
+                offered,
+                "{}",
+                row.word
+            );
+            assert!(
+                offered || !text.contains(&format!("{line}*")),
+                "{}",
+                row.word
+            );
+            assert!(
+                offered || !text.contains(&format!("{line}!")),
+                "{}",
+                row.word
+            );
+        }
+        assert!(schema["properties"].get("preview").is_none());
+        assert!(schema["properties"].get("password").is_some());
     }
 }

@@ -214,6 +214,32 @@ pub(crate) fn actions() -> impl Iterator<Item = &'static Action> {
         .flat_map(|family| family.rows.iter().copied())
 }
 
+/// How much of the table is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// All of it.
+    Full,
+    /// What changes nothing.
+    ReadOnly,
+}
+
+impl Mode {
+    /// Whether an action is offered.
+    pub(crate) fn offers(self, row: &Action) -> bool {
+        self == Mode::Full || !row.changes()
+    }
+
+    /// The actions that are offered, in the order in which they are published.
+    pub(crate) fn actions(self) -> impl Iterator<Item = &'static Action> {
+        actions().filter(move |row| self.offers(row))
+    }
+
+    /// The arguments that an action which is offered takes.
+    pub(crate) fn arguments(self) -> impl Iterator<Item = &'static Argument> {
+        arguments().filter(move |argument| self.actions().any(|row| row.takes(argument.name)))
+    }
+}
+
 /// Every argument but `action`, in the order in which it is published.
 pub(crate) fn arguments() -> impl Iterator<Item = &'static Argument> {
     argument::COMMON
@@ -281,6 +307,7 @@ impl Action {
     /// Whether the action takes an argument of this name.
     pub(crate) fn takes(&self, name: &str) -> bool {
         (name == "preview" && self.preview)
+            || (name == "override" && self.changes() && self.needs != Needs::Home)
             || self.needs.arguments().contains(&name)
             || self.own.contains(&name)
             || self.required.contains(&name)

@@ -100,6 +100,12 @@ impl Home {
         self.root.join("key")
     }
 
+    /// How the key is derived where it comes from a passphrase.
+    #[must_use]
+    pub fn key_derivation(&self) -> PathBuf {
+        self.root.join("key-derivation.json")
+    }
+
     /// The connection profiles of one user of the operating system.
     ///
     /// # Errors

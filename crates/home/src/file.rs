@@ -82,7 +82,9 @@ fn read(path: &Path, forbidden: u32) -> Result<Vec<u8>, HomeError> {
         .map_err(io)?;
     // What was opened is checked, not what lies at the path by now.
     check(path, &file.metadata().map_err(io)?, forbidden)?;
-    let mut bytes = Vec::new();
+    // Room for all of it: a buffer that grows leaves copies of a secret behind.
+    let length = file.metadata().map_err(io)?.len().min(MAX_BYTES);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(io)?;

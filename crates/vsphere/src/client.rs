@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use guard::secret::Secret;
 use rustls::crypto::CryptoProvider;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::lane::{Lane, Lanes};
 use crate::session::{self, Session};
 use crate::tls::{CaBundle, Handshake, Roots, Trust, Verifier};
 use crate::transport::Http;
+use crate::wire;
 
 /// How a [`Client`] behaves. [`Settings::default`] fits people's networks.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How long a logout may take.
     pub logout_timeout: Duration,
+    /// How many sessions may be open at the same time, of one user on one server.
+    pub sessions: usize,
 }
 
 impl Default for Settings {
@@ -35,6 +38,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(60),
             logout_timeout: Duration::from_secs(10),
+            sessions: 8,
         }
     }
 }
@@ -69,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) roots: Arc<Roots>,
+    pub(crate) lanes: Lanes,
     /// Logins whose caller may be gone, and logouts.
     pub(crate) tasks: TaskTracker,
 }
@@ -84,12 +89,19 @@ impl Client {
     pub fn new(settings: Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
+                lanes: Lanes::new(settings.sessions),
                 settings,
                 provider: Arc::new(rustls::crypto::ring::default_provider()),
                 roots: Arc::default(),
                 tasks: TaskTracker::new(),
             }),
         }
+    }
+
+    /// Waits until there is room for one more session of this user on this server, and takes it:
+    /// see [`Settings::sessions`]. Whoever waited longest is next.
+    pub async fn lane(&self, endpoint: &Endpoint, user: &str) -> Lane {
+        self.inner.lanes.take(endpoint, user).await
     }
 
     /// Connects, looks at the certificate, and hangs up. Nothing is sent beyond the handshake: no
@@ -104,50 +116,16 @@ impl Client {
         endpoint: &Endpoint,
         ca: Option<&CaBundle>,
     ) -> Result<Handshake, Error> {
-        let limit = self.inner.settings.connect_timeout;
-        let unreachable = |reason: String, timed_out| Error::Unreachable {
+        let verifier = Arc::new(Verifier::probing(
+            ca.cloned(),
+            Arc::clone(&self.inner.roots),
+            Arc::clone(&self.inner.provider),
+        ));
+        wire::tls(endpoint, &verifier, self.inner.settings.connect_timeout).await?;
+        verifier.probed().ok_or_else(|| Error::Tls {
             endpoint: endpoint.to_string(),
-            reason,
-            timed_out,
-        };
-        let handshake = async {
-            let verifier = Arc::new(Verifier::probing(
-                ca.cloned(),
-                Arc::clone(&self.inner.roots),
-                Arc::clone(&self.inner.provider),
-            ));
-            let tls = |reason: String| Error::Tls {
-                endpoint: endpoint.to_string(),
-                reason,
-            };
-            let config = Arc::clone(&verifier)
-                .config()
-                .map_err(|e| tls(e.to_string()))?;
-            let name = endpoint.server_name()?;
-            let stream = TcpStream::connect((endpoint.host(), endpoint.port()))
-                .await
-                .map_err(|e| {
-                    unreachable(e.to_string(), e.kind() == std::io::ErrorKind::TimedOut)
-                })?;
-            let connected = tokio_rustls::TlsConnector::from(Arc::new(config))
-                .connect(name, stream)
-                .await;
-            match connected {
-                Ok(_) => verifier
-                    .probed()
-                    .ok_or_else(|| tls("the server showed no certificate".into())),
-                Err(error) => Err(match verifier.refused() {
-                    Some(refusal) => refusal.into_error(endpoint),
-                    None if error.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
-                        tls(error.to_string())
-                    }
-                    None => unreachable(error.to_string(), false),
-                }),
-            }
-        };
-        tokio::time::timeout(limit, handshake)
-            .await
-            .unwrap_or_else(|_| Err(unreachable(format!("no answer within {limit:?}"), true)))
+            reason: "the server showed no certificate".into(),
+        })
     }
 
     /// Logs in. The session logs out when it is dropped, in a task of its own; see also
@@ -163,12 +141,27 @@ impl Client {
         target: Target,
         credentials: Credentials,
     ) -> Result<Session, Error> {
+        let lane = self.lane(&target.endpoint, &credentials.user).await;
+        self.connect_in(lane, target, credentials).await
+    }
+
+    /// As [`Client::connect`], in a lane that was taken before: it is free again once the session
+    /// has logged out.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_in(
+        &self,
+        lane: Lane,
+        target: Target,
+        credentials: Credentials,
+    ) -> Result<Session, Error> {
         let verifier = Arc::new(Verifier::trusting(
             target.trust,
             Arc::clone(&self.inner.roots),
             Arc::clone(&self.inner.provider),
         ));
-        let http = Http::new(target.endpoint, verifier, &self.inner.settings)?;
+        let http = Http::new(target.endpoint, verifier, &self.inner.settings, lane);
         session::open(
             Arc::clone(&self.inner),
             http,

@@ -79,10 +79,6 @@ impl Endpoint {
             reason: "it is not a legal host name",
         })
     }
-
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://{self}{path}")
-    }
 }
 
 impl fmt::Display for Endpoint {
@@ -108,15 +104,15 @@ mod tests {
 
     #[test]
     fn c1_hosts_by_name_and_address_are_taken() {
-        for (host, url) in [
-            ("vc.lab.example", "https://vc.lab.example:443/sdk"),
-            ("ESX_1", "https://esx_1:443/sdk"),
-            ("10.0.0.7", "https://10.0.0.7:443/sdk"),
-            ("fd00::1", "https://[fd00::1]:443/sdk"),
-            ("[fd00::1]", "https://[fd00::1]:443/sdk"),
+        for (host, shown) in [
+            ("vc.lab.example", "vc.lab.example:443"),
+            ("ESX_1", "esx_1:443"),
+            ("10.0.0.7", "10.0.0.7:443"),
+            ("fd00::1", "[fd00::1]:443"),
+            ("[fd00::1]", "[fd00::1]:443"),
         ] {
             let endpoint = Endpoint::new(host, 443).unwrap();
-            assert_eq!(endpoint.url("/sdk"), url);
+            assert_eq!(endpoint.to_string(), shown);
             assert!(endpoint.server_name().is_ok(), "{host}");
         }
     }

@@ -21,6 +21,10 @@ pub mod endpoint;
 mod envelope;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod lane;
 pub mod lookup;
 pub mod methods;
 pub mod pin;
@@ -33,18 +37,20 @@ pub mod tls;
 mod transport;
 pub mod value;
 mod version;
+mod wire;
 mod xml;
 
 pub use client::{Client, Credentials, Settings, Target};
 pub use endpoint::Endpoint;
 pub use error::{Effect, Error};
 pub use fault::Fault;
+pub use lane::Lane;
 pub use lookup::{FoundByUuid, Via};
 pub use methods::{
     DeviceChange, Evacuation, FileOperation, Granted, GuestAccount, GuestProgram, HistoryFilter,
     Operation, PerfQuery, Reconfigure, Recursion,
 };
-pub use pin::Fingerprint;
+pub use pin::{Fingerprint, Thumbprint};
 pub use property::{Missing, Object, Retrieved};
 pub use session::{About, ServiceContent, Session, UserSession};
 pub use spec::FilterSpec;

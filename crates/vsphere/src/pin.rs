@@ -31,13 +31,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str(":")?;
-            }
-            write!(f, "{byte:02X}")?;
-        }
-        Ok(())
+        write(f, &self.0)
     }
 }
 
@@ -51,20 +45,74 @@ impl FromStr for Fingerprint {
     type Err = NotAFingerprint;
 
     fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
-        let mut digits = Vec::with_capacity(64);
-        for c in text.trim().chars().filter(|c| *c != ':') {
-            digits.push(c.to_digit(16).ok_or(NotAFingerprint)?);
-        }
-        if digits.len() != 64 {
-            return Err(NotAFingerprint);
-        }
-        let mut out = [0u8; 32];
-        for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-            // Two hexadecimal digits always fit in a byte.
-            *byte = (pair[0] * 16 + pair[1]) as u8;
-        }
-        Ok(Self(out))
+        read(text).map(Self).ok_or(NotAFingerprint)
     }
+}
+
+/// SHA-1 of a leaf certificate (DER), as vSphere and older tools show it. Only ever compared with:
+/// what is pinned is a [`Fingerprint`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Thumbprint([u8; 20]);
+
+/// What was given is not the SHA-1 of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a certificate thumbprint is 40 hexadecimal digits (SHA-1), with or without colons")]
+pub struct NotAThumbprint;
+
+impl Thumbprint {
+    /// The thumbprint of a certificate in DER.
+    pub fn of(der: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, der);
+        let mut out = [0; 20];
+        for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        Self(out)
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, &self.0)
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Thumbprint {
+    type Err = NotAThumbprint;
+
+    fn from_str(text: &str) -> Result<Self, NotAThumbprint> {
+        read(text).map(Self).ok_or(NotAThumbprint)
+    }
+}
+
+/// Upper-case hexadecimal with colons.
+fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (i, byte) in bytes.iter().enumerate() {
+        if i > 0 {
+            f.write_str(":")?;
+        }
+        write!(f, "{byte:02X}")?;
+    }
+    Ok(())
+}
+
+/// Exactly so many bytes in hexadecimal, with or without colons.
+fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut digits = text.trim().chars().filter(|c| *c != ':');
+    let mut out = [0; N];
+    for byte in &mut out {
+        let high = digits.next()?.to_digit(16)?;
+        let low = digits.next()?.to_digit(16)?;
+        // Two hexadecimal digits always fit in a byte.
+        *byte = (high * 16 + low) as u8;
+    }
+    digits.next().is_none().then_some(out)
 }
 
 #[cfg(test)]
@@ -79,6 +127,18 @@ mod tests {
         assert_eq!(text.len(), 95);
         assert_eq!(text.parse(), Ok(pin));
         assert_eq!(text.replace(':', "").to_lowercase().parse(), Ok(pin));
+    }
+
+    #[test]
+    fn c8_a_thumbprint_is_the_sha_1_that_other_tools_show() {
+        let thumb = Thumbprint::of(b"abc");
+        let text = "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D";
+        assert_eq!(thumb.to_string(), text);
+        assert_eq!(text.parse(), Ok(thumb));
+        assert_eq!(
+            Fingerprint::of(b"abc").to_string().parse::<Thumbprint>(),
+            Err(NotAThumbprint)
+        );
     }
 
     #[test]

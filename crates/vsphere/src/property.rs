@@ -3,11 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use futures_util::TryStreamExt;
-use reqwest::{Response, StatusCode};
+use hyper::StatusCode;
 use tokio::io::AsyncBufRead;
 use tokio::sync::oneshot;
-use tokio_util::io::StreamReader;
 
 use crate::envelope::Envelope;
 use crate::error::Error;
@@ -17,6 +15,7 @@ use crate::soap::{self, Body};
 use crate::spec::FilterSpec;
 use crate::transport::{Deed, refusal, unreadable};
 use crate::value::{MoRef, Value};
+use crate::wire::Answer;
 use crate::xml::{Pull, XmlError};
 
 /// Objects per page. Without it a vCenter gives 100.
@@ -48,7 +47,7 @@ pub struct Object {
 }
 
 impl Object {
-    fn from_value(mut value: Value) -> Option<Self> {
+    pub(crate) fn from_value(mut value: Value) -> Option<Self> {
         let reference = value.get("obj").and_then(Value::as_moref)?;
         let mut object = Self {
             reference,
@@ -170,6 +169,17 @@ async fn read_page<R: AsyncBufRead + Unpin>(
     Ok(Ok(page))
 }
 
+/// Hands over the objects of a page; whether it is whole and no fault.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn read_objects<R: AsyncBufRead + Unpin>(
+    pull: &mut Pull<R>,
+    method: &str,
+    sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send),
+) -> bool {
+    let page = read_page(pull, method, sink, &mut |_| {}).await;
+    page.is_ok_and(|page| page.is_ok())
+}
+
 /// The objects that were handed over already.
 #[derive(Default)]
 struct Seen(HashMap<Box<str>, HashSet<Box<str>>>);
@@ -190,7 +200,7 @@ impl Seen {
 /// An answer that has begun to arrive.
 struct Arriving {
     method: &'static str,
-    response: Response,
+    answer: Answer,
 }
 
 impl Session {
@@ -278,8 +288,8 @@ impl Session {
 
     async fn arrive(&self, envelope: Envelope) -> Result<Arriving, Error> {
         let method = envelope.method();
-        let response = self.http().post(envelope, Deed::Read).await?;
-        Ok(Arriving { method, response })
+        let answer = self.http().post(envelope, Deed::Read).await?;
+        Ok(Arriving { method, answer })
     }
 
     /// Reads a page, and asks for the one after it as soon as that is named.
@@ -319,10 +329,9 @@ impl Session {
         sink: &mut Sink<'_>,
         next: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Page, Error> {
-        let Arriving { method, response } = arriving;
-        let status = response.status();
-        let bytes = response.bytes_stream().map_err(std::io::Error::other);
-        let mut pull = Pull::new(StreamReader::new(bytes), OBJECT_LIMIT);
+        let Arriving { method, answer } = arriving;
+        let status = answer.status;
+        let mut pull = Pull::new(answer.body(), OBJECT_LIMIT);
         match read_page(&mut pull, method, sink, next).await {
             Ok(Ok(page)) if status == StatusCode::OK => Ok(page),
             Ok(Ok(_)) => Err(unreadable(
@@ -337,13 +346,7 @@ impl Session {
                 limit: OBJECT_LIMIT,
                 effect: crate::Effect::None,
             }),
-            Err(XmlError::Io(io)) => {
-                let http = io.get_ref().and_then(find_http);
-                Err(match http {
-                    Some(error) => self.http().failure(method, Deed::Read, error),
-                    None => unreadable(method, status, Deed::Read, XmlError::Io(io)),
-                })
-            }
+            Err(XmlError::Io(io)) => Err(self.http().broken(method, Deed::Read, &io)),
             Err(error) => Err(unreadable(method, status, Deed::Read, error)),
         }
     }
@@ -382,26 +385,6 @@ impl Session {
             Err(error) => Err(error),
         }
     }
-}
-
-/// The HTTP client's error within the errors of the readers above it.
-fn find_http<'e>(
-    error: &'e (dyn std::error::Error + Send + Sync + 'static),
-) -> Option<&'e reqwest::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            Some(within) => Some(within),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 #[cfg(test)]

@@ -221,7 +221,7 @@ async fn log_in(
         return Err(lost_caller());
     }
     // A login that got lost leaves a session that nobody can end.
-    let http = http.over_new_connections()?;
+    http.hang_up();
     let answer = http.call(login, Deed::Once).await;
     let mut core = Core {
         client,

@@ -17,7 +17,7 @@ use rustls::{
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::pin::Fingerprint;
+use crate::pin::{Fingerprint, Thumbprint};
 
 /// RSA keys below this prove nothing any more (and ring does not verify them).
 const LEAST_RSA_BITS: usize = 2048;
@@ -81,6 +81,8 @@ pub enum Trust {
 pub struct Handshake {
     /// Of the leaf certificate.
     pub fingerprint: Fingerprint,
+    /// Of the same certificate, for comparing with what other tools have stored.
+    pub thumbprint: Thumbprint,
     /// `None` if it verifies under the system's roots or the authorities given; else why not.
     pub unverified: Option<String>,
 }
@@ -280,6 +282,7 @@ impl ServerCertVerifier for Verifier {
                     .err();
                 self.record().probed = Some(Handshake {
                     fingerprint: seen,
+                    thumbprint: Thumbprint::of(leaf),
                     unverified,
                 });
                 Ok(ServerCertVerified::assertion())

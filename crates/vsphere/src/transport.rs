@@ -6,20 +6,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
-use reqwest::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT,
+};
+use hyper::{Method, Request, StatusCode};
+use tokio::io::AsyncReadExt as _;
 
 use crate::client::Settings;
 use crate::endpoint::Endpoint;
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};
+use crate::lane::Lane;
 use crate::soap;
 use crate::tls::Verifier;
 use crate::value::Value;
+use crate::wire::{Answer, Idle, Wire};
 use crate::xml::XmlError;
 
 /// The largest answer that is read as a whole.
-const WHOLE_LIMIT: u64 = 16 << 20;
+const WHOLE_LIMIT: usize = 16 << 20;
+/// What requests are.
+const CONTENT: HeaderValue = HeaderValue::from_static("text/xml; charset=\"utf-8\"");
 const COOKIE_NAME: &[u8] = b"vmware_soap_session=";
 
 /// What a call does, and so what its failure means and whether it may be repeated.
@@ -45,12 +53,14 @@ impl Deed {
 
 /// The HTTP side of a session.
 pub(crate) struct Http {
-    client: reqwest::Client,
+    idle: Idle,
     endpoint: Endpoint,
     verifier: Arc<Verifier>,
     cookie: Mutex<Option<HeaderValue>>,
     action: Mutex<HeaderValue>,
     settings: Settings,
+    /// The last field: it is given back after the connection is.
+    lane: Lane,
 }
 
 impl Http {
@@ -58,26 +68,24 @@ impl Http {
         endpoint: Endpoint,
         verifier: Arc<Verifier>,
         settings: &Settings,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            client: connections(&endpoint, &verifier, settings)?,
+        lane: Lane,
+    ) -> Self {
+        Self {
+            idle: Idle::default(),
             endpoint,
             verifier,
             cookie: Mutex::new(None),
             action: Mutex::new(HeaderValue::from_static("\"urn:vim25/6.5\"")),
             settings: settings.clone(),
-        })
+            lane,
+        }
     }
 
-    /// The same, over connections that do not exist yet: for a call that must not be repeated.
-    /// On a connection that was idle, nobody could tell a server that had closed it before the
-    /// call from one that took the call and then went away.
-    ///
-    /// # Errors
-    /// [`Error::Tls`].
-    pub(crate) fn over_new_connections(self) -> Result<Self, Error> {
-        let client = connections(&self.endpoint, &self.verifier, &self.settings)?;
-        Ok(Self { client, ..self })
+    /// Closes the connection, so that the next call goes over a new one: for a call that must not be
+    /// repeated. On a connection that was idle, nobody could tell a server that had closed it before
+    /// the call from one that took the call and then went away.
+    pub(crate) fn hang_up(&self) {
+        self.idle.clear();
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -113,30 +121,19 @@ impl Http {
         limit: usize,
     ) -> Result<Option<Vec<u8>>, Error> {
         let get = || async {
-            let request = self.client.get(self.endpoint.url(path));
-            let sent = request.send().await;
-            sent.map_err(|e| self.failure(call, Deed::Read, &e))
+            let request = self.request(Method::GET, path, Bytes::new())?;
+            self.exchange(call, Deed::Read, request).await
         };
         let fetch = async {
-            let mut response = match get().await {
+            let answer = match get().await {
                 Err(Error::Lost { .. }) => get().await?,
                 other => other?,
             };
-            if response.status() != StatusCode::OK {
+            if answer.status != StatusCode::OK {
                 return Ok(None);
             }
-            let mut bytes = Vec::new();
-            while let Some(piece) = response
-                .chunk()
-                .await
-                .map_err(|e| self.failure(call, Deed::Read, &e))?
-            {
-                if bytes.len() + piece.len() > limit {
-                    return Ok(None);
-                }
-                bytes.extend_from_slice(&piece);
-            }
-            Ok(Some(bytes))
+            let bytes = self.whole(call, Deed::Read, answer, limit).await?;
+            Ok(Some(bytes).filter(|bytes| bytes.len() <= limit))
         };
         self.in_time(call, Deed::Read, fetch).await
     }
@@ -162,22 +159,15 @@ impl Http {
         let method = envelope.method();
         let body = envelope.finish()?;
         let exchange = async {
-            let mut response = self.post_body(method, body, deed).await?;
-            let status = response.status();
-            let mut bytes = Vec::new();
-            while let Some(piece) = response
-                .chunk()
-                .await
-                .map_err(|e| self.failure(method, deed, &e))?
-            {
-                if (bytes.len() + piece.len()) as u64 > WHOLE_LIMIT {
-                    return Err(Error::TooLarge {
-                        call: method,
-                        limit: WHOLE_LIMIT,
-                        effect: deed.effect(),
-                    });
-                }
-                bytes.extend_from_slice(&piece);
+            let answer = self.post_body(method, body, deed).await?;
+            let status = answer.status;
+            let bytes = self.whole(method, deed, answer, WHOLE_LIMIT).await?;
+            if bytes.len() > WHOLE_LIMIT {
+                return Err(Error::TooLarge {
+                    call: method,
+                    limit: WHOLE_LIMIT as u64,
+                    effect: deed.effect(),
+                });
             }
             let answer = soap::read_whole(&bytes, method)
                 .await
@@ -201,7 +191,7 @@ impl Http {
     }
 
     /// Sends a call; the caller reads the answer as it arrives. Status is 200, or 500 with XML.
-    pub(crate) async fn post(&self, envelope: Envelope, deed: Deed) -> Result<Response, Error> {
+    pub(crate) async fn post(&self, envelope: Envelope, deed: Deed) -> Result<Answer, Error> {
         let method = envelope.method();
         let body = envelope.finish()?;
         self.in_time(method, deed, self.post_body(method, body, deed))
@@ -213,7 +203,7 @@ impl Http {
         method: &'static str,
         body: Bytes,
         deed: Deed,
-    ) -> Result<Response, Error> {
+    ) -> Result<Answer, Error> {
         match self.post_once(method, body.clone(), deed).await {
             Err(Error::Lost { .. }) if deed == Deed::Read => {
                 self.post_once(method, body, deed).await
@@ -227,46 +217,41 @@ impl Http {
         method: &'static str,
         body: Bytes,
         deed: Deed,
-    ) -> Result<Response, Error> {
-        let action = self
-            .action
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+    ) -> Result<Answer, Error> {
+        let mut request = self.request(Method::POST, "/sdk", body)?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, CONTENT);
+        headers.insert(
+            "soapaction",
+            self.action
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        );
         let cookie = self
             .cookie
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let mut request = self
-            .client
-            .post(self.endpoint.url("/sdk"))
-            .header(CONTENT_TYPE, "text/xml; charset=\"utf-8\"")
-            .header("SOAPAction", action)
-            .body(body);
         if let Some(cookie) = cookie {
-            request = request.header(COOKIE, cookie);
+            headers.insert(COOKIE, cookie);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|e| self.failure(method, deed, &e))?;
-        if let Some(cookie) = session_cookie(response.headers()) {
+        let answer = self.exchange(method, deed, request).await?;
+        if let Some(cookie) = session_cookie(&answer.headers) {
             *self.cookie.lock().unwrap_or_else(PoisonError::into_inner) = Some(cookie);
         }
-        let status = response.status();
-        let xml = response
-            .headers()
+        let xml = answer
+            .headers
             .get(CONTENT_TYPE)
             .is_some_and(|t| is_xml(t.as_bytes()));
-        match status {
-            StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR if xml => Ok(response),
+        match answer.status {
+            StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR if xml => Ok(answer),
             StatusCode::OK => Err(Error::Malformed {
                 call: method,
                 reason: "its content type is not XML".into(),
                 effect: deed.effect(),
             }),
-            _ => Err(Error::Http {
+            status => Err(Error::Http {
                 call: method,
                 status: status.as_u16(),
                 effect: deed.effect(),
@@ -274,76 +259,98 @@ impl Http {
         }
     }
 
-    /// What a failure of the HTTP client means.
-    pub(crate) fn failure(&self, call: &'static str, deed: Deed, error: &reqwest::Error) -> Error {
-        let endpoint = || self.endpoint.to_string();
-        if error.is_builder() {
-            return Error::InvalidEndpoint {
+    /// A request with what all of them have.
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Error> {
+        let host = self.endpoint.to_string();
+        // The usual port is not said.
+        let host = host.strip_suffix(":443").unwrap_or(&host);
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, host)
+            .header(USER_AGENT, &self.settings.user_agent)
+            .header(ACCEPT_ENCODING, "gzip")
+            .body(Full::new(body))
+            .map_err(|_| Error::InvalidEndpoint {
                 host: self.endpoint.host().to_owned(),
-                reason: "it makes no URL",
-            };
-        }
-        if error.is_connect() {
-            if let Some(refusal) = self.verifier.refused() {
-                return refusal.into_error(&self.endpoint);
+                reason: "it makes no request",
+            })
+    }
+
+    /// One request and the head of its answer, on the session's connection or a new one.
+    async fn exchange(
+        &self,
+        call: &'static str,
+        deed: Deed,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Error> {
+        let slot = self.lane.slot().await;
+        let idle = if slot.is_own() {
+            self.idle.take().await
+        } else {
+            None
+        };
+        let wire = match idle {
+            Some(wire) => wire,
+            None => {
+                // Well before the call's own time is up: else nobody could tell which of the two it
+                // was, and a change that never left would count as one that may have happened.
+                let settings = &self.settings;
+                let limit = settings.connect_timeout.min(settings.call_timeout / 2);
+                Wire::open(&self.endpoint, &self.verifier, limit).await?
             }
-            return match find::<rustls::Error>(error) {
-                Some(tls) => Error::Tls {
-                    endpoint: endpoint(),
-                    reason: tls.to_string(),
+        };
+        wire.send(slot, request, &self.idle, self.timeout())
+            .await
+            .map_err(|error| Error::Lost {
+                call,
+                reason: cause(&error),
+                // Cancelled is what was still waiting to be sent.
+                effect: if error.is_canceled() {
+                    Effect::None
+                } else {
+                    deed.effect()
                 },
-                None => Error::Unreachable {
-                    endpoint: endpoint(),
-                    reason: cause(error),
-                    timed_out: error.is_timeout(),
-                },
-            };
+            })
+    }
+
+    /// The body of an answer, at most one byte more than `limit`.
+    async fn whole(
+        &self,
+        call: &'static str,
+        deed: Deed,
+        answer: Answer,
+        limit: usize,
+    ) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let mut body = answer.body().take(limit as u64 + 1);
+        match body.read_to_end(&mut bytes).await {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(self.broken(call, deed, &error)),
         }
-        if error.is_timeout() {
+    }
+
+    /// What it means that a body came to an end that is none.
+    pub(crate) fn broken(&self, call: &'static str, deed: Deed, error: &std::io::Error) -> Error {
+        let effect = deed.effect();
+        if error.kind() == std::io::ErrorKind::TimedOut {
             return Error::Timeout {
                 call,
                 after: self.timeout(),
-                effect: deed.effect(),
+                effect,
             };
         }
         Error::Lost {
             call,
             reason: cause(error),
-            effect: deed.effect(),
+            effect,
         }
     }
-}
-
-/// An HTTP client that has no connection yet.
-fn connections(
-    endpoint: &Endpoint,
-    verifier: &Arc<Verifier>,
-    settings: &Settings,
-) -> Result<reqwest::Client, Error> {
-    let tls_error = |reason: String| Error::Tls {
-        endpoint: endpoint.to_string(),
-        reason,
-    };
-    let config = Arc::clone(verifier)
-        .config()
-        .map_err(|e| tls_error(e.to_string()))?;
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false)
-        .user_agent(&settings.user_agent)
-        // Well before the call's own time is up: else nobody could tell which of the two it was,
-        // and a change that never left would count as one that may have happened.
-        .connect_timeout(settings.connect_timeout.min(settings.call_timeout / 2))
-        // A connection that the server is about to close for being idle must not carry a change:
-        // it would count as lost. Servers wait longer than this.
-        .pool_idle_timeout(Duration::from_secs(10))
-        // Between two pieces of an answer that is read as it arrives.
-        .read_timeout(settings.call_timeout)
-        .build()
-        .map_err(|e| tls_error(cause(&e)))
 }
 
 /// What an answer that cannot be read means. Shared with the streaming reader.
@@ -357,7 +364,7 @@ pub(crate) fn unreadable(
     match error {
         XmlError::Budget => Error::TooLarge {
             call,
-            limit: WHOLE_LIMIT,
+            limit: WHOLE_LIMIT as u64,
             effect,
         },
         XmlError::Io(io) => Error::Lost {
@@ -452,24 +459,4 @@ fn cause(error: &dyn std::error::Error) -> String {
     // Some libraries add where their own manual explains it.
     let end = text.find(": https://").unwrap_or(text.len());
     text[..end].to_owned()
-}
-
-/// A cause of this type, also within an `io::Error` (whose `source` leaves out what it wraps).
-fn find<'e, E: std::error::Error + 'static>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> Option<&'e E> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        let within = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if let Some(found) = within.and_then(|e| find::<E>(e)) {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
 }

@@ -47,6 +47,7 @@ const ROOMS_IN_TESTS: &[(&str, &[&str])] = &[];
 /// Crates that belong to some rooms only, and why.
 const ONLY: &[(&str, &[&str], &str)] = &[
     ("quick-xml", &["vsphere"], "SOAP is spoken in one room"),
+    ("hyper", &["vsphere"], "one room alone opens connections"),
     ("reqwest", &["vsphere"], "one room alone opens connections"),
     ("rustls", &["vsphere"], "TLS is decided in one room"),
     (

@@ -63,7 +63,8 @@ impl Local<'_> {
         arguments: &Arguments,
     ) -> Result<Map<String, Value>, Failure> {
         let name = named(arguments);
-        let profile = profile_of(arguments)?;
+        let mut profile = profile_of(arguments)?;
+        profile.ca = self.kept_authorities(&name, &profile).await;
         let before = self.shown(&name).await?;
         let existed = before["exists"] == true;
         let mut after = fields(&profile);
@@ -120,8 +121,12 @@ impl Local<'_> {
     ) -> Result<Pinned, Failure> {
         let endpoint = Endpoint::new(&profile.host, profile.port).map_err(fault::failure)?;
         let server = endpoint.to_string();
-        let handshake = match tokio::time::timeout(limit, self.client.probe(&endpoint, None)).await
-        {
+        let ca = profile.authorities()?;
+        let probe = async {
+            let _lane = self.client.lane(&endpoint, &profile.user).await;
+            self.client.probe(&endpoint, ca.as_ref()).await
+        };
+        let handshake = match tokio::time::timeout(limit, probe).await {
             Ok(Ok(handshake)) => Ok(handshake),
             Ok(Err(error)) => Err(guard::text::sanitize(&error.to_string())),
             Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
@@ -130,12 +135,28 @@ impl Local<'_> {
             (&handshake, profile.verify_ssl, on_changed)
             && let Some(pinned) = self.pins.get(&server)?
             && pinned != handshake.fingerprint
+            && handshake.unverified.is_some()
         {
             return Err(fault::failure(vsphere::Error::CertificateChanged {
                 endpoint: server,
                 pinned,
                 seen: handshake.fingerprint,
             }));
+        }
+        if let (Ok(handshake), false, OnChangedCertificate::Refuse) =
+            (&handshake, profile.verify_ssl, on_changed)
+            && let Some(told) = self.pins.told(&server)?
+            && told != handshake.thumbprint
+            && handshake.unverified.is_some()
+        {
+            return Err(fault::certificate_changed(
+                &server,
+                &format!("SHA-1 {told}"),
+                &format!(
+                    "SHA-1 {}, SHA-256 {}",
+                    handshake.thumbprint, handshake.fingerprint
+                ),
+            ));
         }
         let (profiles, saved, to) = (self.profiles.clone(), profile.clone(), name.to_owned());
         blocking(move || profiles.save(&to, &saved)).await?;
@@ -168,6 +189,16 @@ impl Local<'_> {
         Endpoint::new(&profile.host, profile.port).map_err(fault::failure)?;
         let (profiles, saved, to) = (self.profiles.clone(), profile.clone(), name.to_owned());
         blocking(move || profiles.save(&to, &saved)).await
+    }
+
+    /// The certificate authorities of the profile that is about to be replaced, if it is for the
+    /// same server: they can only be given in a terminal, and are not lost by saving anew.
+    async fn kept_authorities(&self, name: &str, profile: &Profile) -> Option<String> {
+        let (profiles, name) = (self.profiles.clone(), name.to_owned());
+        let before = blocking(move || profiles.load(&name)).await.ok()?;
+        (before.host == profile.host && before.port == profile.port)
+            .then_some(before.ca)
+            .flatten()
     }
 
     pub(crate) async fn list(
@@ -239,6 +270,7 @@ impl Local<'_> {
         let (profiles, of) = (self.profiles.clone(), name.to_owned());
         let profile = blocking(move || profiles.load_as(&of, ProfileKind::Server)).await?;
         let connection = Connection {
+            ca: profile.authorities()?,
             endpoint: Endpoint::new(&profile.host, profile.port).map_err(fault::failure)?,
             user: profile.user,
             password: profile.password,
@@ -407,6 +439,7 @@ fn profile_of(arguments: &Arguments) -> Result<Profile, Failure> {
             .cloned()
             .unwrap_or_else(|| Secret::new(String::new())),
         verify_ssl: arguments.flag("verify_ssl"),
+        ca: None,
     })
 }
 
@@ -420,6 +453,10 @@ fn fields(profile: &Profile) -> Map<String, Value> {
     ]);
     if profile.kind == ProfileKind::Guest {
         fields.insert("kind".to_owned(), json!("guest"));
+    }
+    if let Ok(Some(ca)) = profile.authorities() {
+        let shown: Vec<String> = ca.fingerprints().iter().map(ToString::to_string).collect();
+        fields.insert("authorities".to_owned(), json!(shown));
     }
     fields
 }

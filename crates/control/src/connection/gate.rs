@@ -1,9 +1,10 @@
 //! One wrong password is tried once.
 //!
 //! Servers lock an account after a few refused logins, and many calls at once with one
-//! wrong password would spend them all. So the first login with a user and password goes
-//! alone; once it succeeded, others go side by side; once it was refused, the same user
-//! and password are refused here, without contact, for a while.
+//! wrong password would spend them all. So of one user on one server, a password that nobody
+//! knows to be right goes alone, whatever other passwords are tried; once it was accepted, others
+//! with it go side by side for a while; once it was refused, it is refused here, without contact,
+//! for fifteen minutes. What is known is this process's own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,36 +16,41 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use super::Connection;
 use crate::failure::Failure;
 
-/// How long a refused login is not tried again.
-const PAUSE: Duration = Duration::from_secs(300);
+/// How long a refused login is not tried again: as long as an ESXi host locks an account.
+const PAUSE: Duration = Duration::from_secs(900);
 
-/// More logins than any one process needs; beyond it what is known is forgotten.
+/// How long a password that was accepted counts as right: it may have been changed since.
+const TRUSTED: Duration = Duration::from_secs(60);
+
+/// More accounts, and passwords of one, than any process needs; beyond it what is known of those
+/// that are not in use is forgotten.
 const MOST: usize = 1_024;
 
 /// What this process knows of logins.
 #[derive(Debug, Default)]
 pub(crate) struct LoginGate {
-    known: Mutex<HashMap<[u8; 32], Arc<Login>>>,
+    known: Mutex<HashMap<[u8; 32], Arc<Account>>>,
 }
 
+/// One user on one server.
 #[derive(Debug, Default)]
-struct Login {
-    state: Mutex<State>,
+struct Account {
+    /// By a hash of the password.
+    passwords: Mutex<HashMap<[u8; 32], State>>,
     first: Arc<AsyncMutex<()>>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum State {
-    #[default]
-    Untried,
-    Good,
+    Good(Instant),
     Refused(Instant),
 }
 
 /// Leave to log in once; what came of it is told to the gate.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    login: Arc<Login>,
+    account: Arc<Account>,
+    password: [u8; 32],
     /// Held while nobody knows yet whether the password is right.
     _alone: Option<OwnedMutexGuard<()>>,
 }
@@ -56,7 +62,7 @@ impl LoginGate {
     ///
     /// `login.refused` if it was refused a short while ago.
     pub(crate) fn is_untried(&self, connection: &Connection) -> Result<bool, Failure> {
-        Ok(Admission::at_once(&self.login(connection))?.is_none())
+        self.account(connection).is_untried(password(connection))
     }
 
     /// Waits until this login may be tried.
@@ -65,34 +71,46 @@ impl LoginGate {
     ///
     /// `login.refused` if it was refused a short while ago.
     pub(crate) async fn admit(&self, connection: &Connection) -> Result<Admission, Failure> {
-        let login = self.login(connection);
-        if let Some(admission) = Admission::at_once(&login)? {
-            return Ok(admission);
+        let (account, password) = (self.account(connection), password(connection));
+        let mut alone = None;
+        if account.is_untried(password)? {
+            let held = Arc::clone(&account.first).lock_owned().await;
+            // Whoever went first may have found out.
+            if account.is_untried(password)? {
+                alone = Some(held);
+            }
         }
-        let alone = Arc::clone(&login.first).lock_owned().await;
-        // Whoever went first may have found out.
-        Ok(Admission::at_once(&login)?.unwrap_or(Admission {
-            login,
-            _alone: Some(alone),
-        }))
+        Ok(Admission {
+            account,
+            password,
+            _alone: alone,
+        })
     }
 
-    fn login(&self, connection: &Connection) -> Arc<Login> {
+    fn account(&self, connection: &Connection) -> Arc<Account> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
-            known.clear();
+            // Whoever is just being tried stays: else it could be tried beside itself.
+            known.retain(|_, account| Arc::strong_count(account) > 1);
         }
-        Arc::clone(known.entry(fingerprint(connection)).or_default())
+        let server = connection.endpoint.to_string();
+        Arc::clone(known.entry(hash(&[&server, &connection.user])).or_default())
     }
 }
 
-impl Admission {
-    fn at_once(login: &Arc<Login>) -> Result<Option<Self>, Failure> {
-        match login.state() {
-            State::Untried => Ok(None),
-            State::Good => Ok(Some(Self { login: Arc::clone(login), _alone: None })),
-            State::Refused(at) => match PAUSE.checked_sub(at.elapsed()) {
-                None => Ok(None),
+impl Account {
+    fn passwords(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], State>> {
+        self.passwords
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_untried(&self, password: [u8; 32]) -> Result<bool, Failure> {
+        match self.passwords().get(&password) {
+            None => Ok(true),
+            Some(State::Good(at)) => Ok(at.elapsed() > TRUSTED),
+            Some(State::Refused(at)) => match PAUSE.checked_sub(at.elapsed()) {
+                None => Ok(true),
                 Some(left) => Err(Failure::new(
                     "login.refused",
                     format!(
@@ -105,35 +123,37 @@ impl Admission {
         }
     }
 
+    fn set(&self, password: [u8; 32], state: State) {
+        let mut passwords = self.passwords();
+        if passwords.len() >= MOST {
+            passwords
+                .retain(|_, state| matches!(state, State::Refused(at) if at.elapsed() < PAUSE));
+        }
+        passwords.insert(password, state);
+    }
+}
+
+impl Admission {
     /// The server accepted the login.
     pub(crate) fn accepted(self) {
-        self.login.set(State::Good);
+        self.account.set(self.password, State::Good(Instant::now()));
     }
 
     /// The server refused the login.
     pub(crate) fn refused(self) {
-        self.login.set(State::Refused(Instant::now()));
+        self.account
+            .set(self.password, State::Refused(Instant::now()));
     }
 }
 
-impl Login {
-    fn state(&self) -> State {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
+/// Tells passwords apart without keeping one.
+fn password(connection: &Connection) -> [u8; 32] {
+    hash(&[connection.password.expose()])
 }
 
-/// Names server, user and password without keeping the password.
-fn fingerprint(connection: &Connection) -> [u8; 32] {
+fn hash(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for part in [
-        &connection.endpoint.to_string(),
-        connection.user.as_str(),
-        connection.password.expose(),
-    ] {
+    for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -154,6 +174,7 @@ mod tests {
             user: "u".into(),
             password: Secret::new(password.into()),
             verify_ssl: false,
+            ca: None,
         }
     }
 
@@ -195,6 +216,20 @@ mod tests {
         let one = gate.admit(&connection("right")).await.unwrap();
         let two = gate.admit(&connection("right")).await.unwrap();
         drop((one, two));
+    }
+
+    #[tokio::test]
+    async fn c11_of_one_user_two_untried_passwords_are_not_tried_at_the_same_time() {
+        use futures_util::FutureExt as _;
+        let gate = LoginGate::default();
+        let first = gate.admit(&connection("one")).await.unwrap();
+        assert!(gate.admit(&connection("two")).now_or_never().is_none());
+        first.refused();
+        let second = gate.admit(&connection("two")).now_or_never();
+        second.unwrap().unwrap().accepted();
+        let refused = gate.admit(&connection("one")).await.unwrap_err();
+        assert_eq!(refused.code(), "login.refused");
+        assert!(refused.message().contains("900 s"), "{}", refused.message());
     }
 
     #[tokio::test]

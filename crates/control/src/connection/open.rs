@@ -21,8 +21,9 @@ pub(crate) enum Seen {
     },
 }
 
-/// Logs in. On first contact without `verify_ssl` the certificate is pinned before
-/// anything is sent.
+/// Logs in. On first contact without `verify_ssl` the certificate is pinned before anything is
+/// sent; one that verifies is pinned too, so that nobody can later pass as that server by
+/// showing one that does not.
 ///
 /// # Errors
 ///
@@ -34,12 +35,15 @@ pub(crate) async fn open(
     connection: &Connection,
 ) -> Result<(Session, Seen), Failure> {
     // First of all: a login that was refused a short while ago makes no contact.
+    gate.is_untried(connection)?;
+    let lane = client.lane(&connection.endpoint, &connection.user).await;
+    // Whoever had the lane before may have found out.
     let untried = gate.is_untried(connection)?;
     let (trust, mut seen) = trust(client, pins, connection).await?;
     if untried && !matches!(seen, Seen::First(_)) {
         // Untried logins go one by one: a server that is not there is not waited for in a row.
         client
-            .probe(&connection.endpoint, None)
+            .probe(&connection.endpoint, connection.ca.as_ref())
             .await
             .map_err(fault::failure)?;
     }
@@ -57,7 +61,7 @@ pub(crate) async fn open(
         user: connection.user.clone(),
         password: connection.password.clone(),
     };
-    let session = match client.connect(target, credentials).await {
+    let session = match client.connect_in(lane, target, credentials).await {
         Ok(session) => {
             admission.accepted();
             session
@@ -85,25 +89,42 @@ async fn trust(
     pins: &Pins,
     connection: &Connection,
 ) -> Result<(Trust, Seen), Failure> {
+    let ca = connection.ca.clone();
     if connection.verify_ssl {
-        return Ok((Trust::Roots { ca: None }, Seen::Known));
+        return Ok((Trust::Roots { ca }, Seen::Known));
     }
     let server = connection.endpoint.to_string();
     if let Some(pin) = pins.get(&server)? {
-        return Ok((Trust::Pinned { pin, ca: None }, Seen::Known));
+        return Ok((Trust::Pinned { pin, ca }, Seen::Known));
     }
     let handshake = client
-        .probe(&connection.endpoint, None)
+        .probe(&connection.endpoint, ca.as_ref())
         .await
         .map_err(fault::failure)?;
+    let told = pins.told(&server)?;
+    let verifies = handshake.unverified.is_none();
+    if let Some(told) = told
+        && told != handshake.thumbprint
+        && !verifies
+    {
+        return Err(fault::certificate_changed(
+            &server,
+            &format!("SHA-1 {told}"),
+            &format!(
+                "SHA-1 {}, SHA-256 {}",
+                handshake.thumbprint, handshake.fingerprint
+            ),
+        ));
+    }
     let pins = pins.clone();
     let pin = crate::blocking(move || pins.set_first(&server, handshake.fingerprint)).await?;
     // Another call may have pinned another one in between: then that one counts, and
-    // the handshake to come is refused if the server still shows ours.
-    let seen = if pin == handshake.fingerprint {
+    // the handshake to come is refused if the server still shows ours. What verifies, or what
+    // somebody had already compared, is not taken on faith.
+    let seen = if pin == handshake.fingerprint && !verifies && told.is_none() {
         Seen::First(pin)
     } else {
         Seen::Known
     };
-    Ok((Trust::Pinned { pin, ca: None }, seen))
+    Ok((Trust::Pinned { pin, ca }, seen))
 }

@@ -12,8 +12,11 @@ use super::key::Key;
 use super::{Profile, ProfileKind};
 use crate::failure::Failure;
 
-/// The version of the file's format.
-const VERSION: u64 = 1;
+/// The version of the file's format that is written.
+const VERSION: u64 = 2;
+
+/// The one before, which is still read: the password stands in it as it is, and not in base64.
+const PLAIN: u64 = 1;
 
 /// Poly1305's tag: no ciphertext is shorter.
 const TAG: usize = 16;
@@ -29,7 +32,7 @@ struct File {
     ciphertext: String,
 }
 
-/// The content, as written.
+/// The content, as written; the password in base64.
 #[derive(Serialize)]
 struct Written<'a> {
     host: &'a str,
@@ -40,11 +43,27 @@ struct Written<'a> {
     /// Left out for a server's: so files of both ages are alike.
     #[serde(skip_serializing_if = "ProfileKind::is_server")]
     kind: ProfileKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<&'a str>,
 }
 
 /// The content, as read.
 #[derive(Deserialize)]
-struct Read {
+struct Read<'a> {
+    host: String,
+    port: u16,
+    user: String,
+    /// Borrowed from the buffer that is wiped: in base64 nothing of it is escaped.
+    password: &'a str,
+    verify_ssl: bool,
+    #[serde(default)]
+    kind: ProfileKind,
+    ca: Option<String>,
+}
+
+/// The content of the version before, as read.
+#[derive(Deserialize)]
+struct ReadPlain {
     host: String,
     port: u16,
     user: String,
@@ -62,14 +81,17 @@ pub(super) fn seal(
     name: &str,
 ) -> Result<Vec<u8>, Failure> {
     // Room for the largest profile: growing would leave copies behind that nobody wipes.
-    let mut plain = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let room = 16 * 1024 + 2 * profile.ca.as_ref().map_or(0, String::len);
+    let mut plain = Zeroizing::new(Vec::with_capacity(room));
+    let password = Zeroizing::new(STANDARD.encode(profile.password.expose()));
     let content = Written {
         host: &profile.host,
         port: profile.port,
         user: &profile.user,
-        password: profile.password.expose(),
+        password: &password,
         verify_ssl: profile.verify_ssl,
         kind: profile.kind,
+        ca: profile.ca.as_deref(),
     };
     let failed = |reason: &str| {
         Failure::new(
@@ -85,7 +107,7 @@ pub(super) fn seal(
             &nonce,
             Payload {
                 msg: &plain,
-                aad: &bound_to(user, name),
+                aad: &bound_to(VERSION, user, name),
             },
         )
         .map_err(|_| failed("the cipher refused"))?;
@@ -114,8 +136,8 @@ pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Pr
     };
     // The version is looked at first: another version's file may hold other fields.
     let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| damaged())?;
-    match json.get("v").and_then(serde_json::Value::as_u64) {
-        Some(VERSION) => {}
+    let version = match json.get("v").and_then(serde_json::Value::as_u64) {
+        Some(version @ (VERSION | PLAIN)) => version,
         Some(other) => {
             return Err(Failure::new(
                 "profile.version",
@@ -125,7 +147,7 @@ pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Pr
             ));
         }
         None => return Err(damaged()),
-    }
+    };
     let file: File = serde_json::from_value(json).map_err(|_| damaged())?;
     if file.user != user || file.profile != name {
         return Err(Failure::new(
@@ -155,7 +177,7 @@ pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Pr
         return Err(damaged());
     };
     let plain = XChaCha20Poly1305::new(key.bytes().into())
-        .decrypt(&nonce, Payload { msg: &sealed, aad: &bound_to(user, name) })
+        .decrypt(&nonce, Payload { msg: &sealed, aad: &bound_to(version, user, name) })
         .map(Zeroizing::new)
         .map_err(|_| {
             Failure::new(
@@ -163,18 +185,75 @@ pub(super) fn open(bytes: &[u8], key: &Key, user: &str, name: &str) -> Result<Pr
                 format!("Find out who changed the file of profile `{name}`, then {again}: it was altered after it was saved"),
             )
         })?;
-    let read: Read = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+    if version == PLAIN {
+        let read: ReadPlain = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+        return Ok(Profile {
+            kind: read.kind,
+            host: read.host,
+            port: read.port,
+            user: read.user,
+            password: Secret::new(read.password),
+            verify_ssl: read.verify_ssl,
+            ca: None,
+        });
+    }
+    let read: Read<'_> = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+    let mut password = Zeroizing::new(vec![0; read.password.len()]);
+    let length = STANDARD
+        .decode_slice(read.password, &mut password)
+        .map_err(|_| damaged())?;
+    password.truncate(length);
+    let password = String::from_utf8(std::mem::take(&mut *password)).map_err(|_| damaged())?;
     Ok(Profile {
         kind: read.kind,
         host: read.host,
         port: read.port,
         user: read.user,
-        password: Secret::new(read.password),
+        password: Secret::new(password),
         verify_ssl: read.verify_ssl,
+        ca: read.ca,
     })
 }
 
 /// What the ciphertext is bound to. Neither name can hold a line feed.
-fn bound_to(user: &str, name: &str) -> Vec<u8> {
-    format!("pilothouse/profile/{VERSION}\n{user}\n{name}").into_bytes()
+fn bound_to(version: u64, user: &str, name: &str) -> Vec<u8> {
+    format!("pilothouse/profile/{version}\n{user}\n{name}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c7_a_profile_of_the_version_before_is_still_read() {
+        let key = Key(Zeroizing::new([7; 32]));
+        let password = "canary-\"hunter2\"";
+        let content = serde_json::json!({
+            "host": "vc.example", "port": 8443, "user": "admin", "password": password, "verify_ssl": true
+        });
+        let nonce = XNonce::try_generate().unwrap();
+        let (content, aad) = (content.to_string(), bound_to(PLAIN, "alice", "lab"));
+        let payload = Payload {
+            msg: content.as_bytes(),
+            aad: &aad,
+        };
+        let sealed = XChaCha20Poly1305::new(key.bytes().into())
+            .encrypt(&nonce, payload)
+            .unwrap();
+        let mut file = serde_json::json!({
+            "v": PLAIN, "user": "alice", "profile": "lab", "key_id": key.id(),
+            "nonce": STANDARD.encode(nonce), "ciphertext": STANDARD.encode(sealed),
+        });
+        let read = open(file.to_string().as_bytes(), &key, "alice", "lab").unwrap();
+        assert_eq!(
+            (read.host.as_str(), read.port, read.user.as_str()),
+            ("vc.example", 8443, "admin")
+        );
+        assert_eq!(read.password.expose(), password);
+        assert!(read.verify_ssl);
+        // It cannot be passed off as one of another version.
+        file["v"] = VERSION.into();
+        let failure = open(file.to_string().as_bytes(), &key, "alice", "lab").unwrap_err();
+        assert_eq!(failure.code(), "profile.altered");
+    }
 }

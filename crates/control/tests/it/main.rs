@@ -6,24 +6,32 @@
 )]
 
 mod actions;
+mod arguments;
 mod certificates;
 mod checks;
 mod credentials;
 mod devices;
 mod devices_asked;
+mod every_action;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
+mod ground;
 mod guests;
 mod hardware;
 mod harm;
 mod history;
+mod hosts;
+mod keys;
 mod lists;
 mod lists_scripted;
+mod load;
 mod maintenance;
+mod names;
 mod outside;
 mod performance;
 mod protocol;
+mod read_only;
 mod reads;
 mod scene;
 mod scripted;
@@ -31,6 +39,7 @@ mod sessions;
 mod snapshots;
 mod support;
 mod trees;
+mod trust;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;
 mod watched;

@@ -203,5 +203,6 @@ fn c4_calls_to_a_server_that_is_silent_do_not_wait_for_each_other() {
         let answer = Answer::of(&receiver.recv_timeout(PATIENCE).unwrap());
         answer.fails("call.timeout", "none");
     }
-    assert_eq!(silent.count(), 20);
+    // At least as many as one user may have at once.
+    assert!((8..=20).contains(&silent.count()), "{}", silent.count());
 }

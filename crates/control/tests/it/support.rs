@@ -131,7 +131,10 @@ impl Server {
     }
 
     pub(crate) fn start_with(home: &TestHome, env: &[(&str, &str)]) -> Self {
-        let server = Self::raw(home, env);
+        Self::greeted(Self::raw(home, env))
+    }
+
+    fn greeted(server: Self) -> Self {
         let hello = server.request(
             "initialize",
             json!({
@@ -148,10 +151,20 @@ impl Server {
         server
     }
 
+    /// Starts it with arguments of its own, with the privilege, and shakes hands.
+    pub(crate) fn start_as(home: &TestHome, arguments: &[&str]) -> Self {
+        let env = [("PILOTHOUSE_PRIVILEGES", "UNSANDBOXED_EXEC")];
+        Self::greeted(Self::raw_as(home, arguments, &env))
+    }
+
     /// Starts it without a word.
     pub(crate) fn raw(home: &TestHome, env: &[(&str, &str)]) -> Self {
+        Self::raw_as(home, &["mcp"], env)
+    }
+
+    fn raw_as(home: &TestHome, arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let mut child = command(home)
-            .arg("mcp")
+            .args(arguments)
             .envs(env.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

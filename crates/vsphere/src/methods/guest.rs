@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use guard::secret::Secret;
-use reqwest::Url;
+use hyper::Uri;
 
 use crate::endpoint::Endpoint;
 use crate::envelope::Envelope;
@@ -209,19 +209,18 @@ impl Session {
             Some(rest) => (true, format!("https://own.invalid{rest}")),
             None => (false, url.to_owned()),
         };
-        let url = Url::parse(&text).map_err(|_| malformed("its URL is none"))?;
-        if url.scheme() != "https" {
+        let url: Uri = text.parse().map_err(|_| malformed("its URL is none"))?;
+        if url.scheme_str() != Some("https") {
             return Err(malformed("its URL is not one of HTTPS"));
         }
-        let path = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
+        let path = url.path_and_query().map_or("/", |path| path.as_str());
         let endpoint = if is_own {
             own.clone()
         } else {
-            let host = url.host_str().unwrap_or_default();
-            Endpoint::new(host, url.port_or_known_default().unwrap_or(443))?
+            // An IPv6 address stands in brackets here, and without them in an endpoint.
+            let host = url.host().unwrap_or_default();
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Endpoint::new(host, url.port_u16().unwrap_or(443))?
         };
         let accepted = self.certificate().map(|(fingerprint, _)| fingerprint);
         let pin = if endpoint == *own { accepted } else { pin };
@@ -232,8 +231,10 @@ impl Session {
             Arc::clone(&client.roots),
             Arc::clone(&client.provider),
         ));
-        let http = Http::new(endpoint, verifier, &client.settings)?;
-        let file = http.file(&path, CALL, limit).await?;
+        // Not one of the user's sessions: it logs in nowhere.
+        let lane = client.lanes.take(&endpoint, "").await;
+        let http = Http::new(endpoint, verifier, &client.settings, lane);
+        let file = http.file(path, CALL, limit).await?;
         file.ok_or_else(|| malformed("there is no file there, or it is larger than was said"))
     }
 }

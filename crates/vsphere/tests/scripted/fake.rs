@@ -223,6 +223,15 @@ impl Fake {
         identity: Identity,
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::speaking(rustls::DEFAULT_VERSIONS, identity, script).await
+    }
+
+    /// As [`Fake::start`], with these versions of TLS alone.
+    pub(crate) async fn speaking(
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        identity: Identity,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let provider = rustls::crypto::ring::default_provider();
         let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
         let shown = CertifiedKey::new(
@@ -230,7 +239,7 @@ impl Fake {
             provider.key_provider.load_private_key(key).unwrap(),
         );
         let config = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Shown(Arc::new(shown))));
