@@ -106,7 +106,7 @@ impl Site<'_> {
         let look = self.lab.look(&self.vm);
         let devices = look[kind].as_array().unwrap();
         for device in devices.iter().skip(1) {
-            self.bring(remove, json!({ "device_key": device["key"] }));
+            self.bring(remove, json!({ "device_key": device["device_key"] }));
         }
     }
 
@@ -115,7 +115,7 @@ impl Site<'_> {
         self.only_first(kind, remove);
         let added = self.bring(add, of);
         assert_eq!(added["changed"], true, "{added}");
-        self.lab.look(&self.vm)[kind][1]["key"].clone()
+        self.lab.look(&self.vm)[kind][1]["device_key"].clone()
     }
 
     /// A snapshot of this name is there once.
@@ -162,7 +162,7 @@ fn case(action: &str) -> Option<Case> {
         | "list_templates" => works(|_| json!({ "limit": 5 })),
         "get_host" => works(|_| json!({ "host_system": "DC0_H0" })),
         "browse_datastore" => works(|_| json!({ "datastore": "/DC0/datastore/LocalDS_0" })),
-        "find_vm" => works(|_| json!({ "name": "DC0_H0_VM1*" })),
+        "find_vm" => works(|_| json!({ "name_glob": "DC0_H0_VM1*" })),
         "get_vm" | "snapshot_list" => works(|site| site.vm()),
         "reconfigure" => works(|site| {
             site.powered(false);
@@ -210,7 +210,7 @@ fn case(action: &str) -> Option<Case> {
             site.vm_and(json!({ "device_key": key }))
         }),
         "connect_nic" => works(|site| {
-            let key = &site.lab.look(&site.vm)["network_adapters"][0]["key"];
+            let key = &site.lab.look(&site.vm)["network_adapters"][0]["device_key"];
             let with = |start: bool| json!({ "device_key": key, "start_connected": start });
             site.bring("connect_nic", with(true));
             site.vm_and(with(false))
