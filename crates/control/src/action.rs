@@ -1,5 +1,7 @@
 //! The actions: what each does on the server, in the families of the table.
 
+pub(crate) mod clone;
+pub(crate) mod create;
 mod credential;
 pub(crate) mod delete;
 pub(crate) mod device;
@@ -7,11 +9,15 @@ pub(crate) mod disk;
 pub(crate) mod find;
 pub(crate) mod inventory;
 pub(crate) mod lists;
+pub(crate) mod migrate;
+pub(crate) mod place;
 pub(crate) mod power;
 pub(crate) mod question;
 mod reconfig;
 pub(crate) mod reconfigure;
+pub(crate) mod registration;
 pub(crate) mod snapshot;
+pub(crate) mod template;
 mod tree;
 pub(crate) mod vm;
 

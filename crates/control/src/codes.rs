@@ -74,6 +74,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "a cursor was given out for another list",
     ),
     (
+        "datastore.unusable",
+        "nothing can be put on a datastore now",
+    ),
+    (
         "device.ambiguous",
         "more than one device fits what was named",
     ),
@@ -102,6 +106,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "host.http",
         "the server answered with an HTTP status that is no answer",
+    ),
+    (
+        "host.in_maintenance",
+        "a host in maintenance mode takes no VMs",
     ),
     ("host.no_tls", "no TLS connection came about"),
     ("host.not_vsphere", "what answers is no vSphere server"),
@@ -199,6 +207,7 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ),
     ("target.changed", "the object is not the one that was meant"),
     ("task.lost", "nobody knows how a task ended"),
+    ("task.running", "a task was started and has not ended yet"),
     ("vm.ambiguous", "several VMs fit"),
     ("vm.changed_since", "a VM was changed meanwhile"),
     (
@@ -206,15 +215,27 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "several identifiers name different VMs",
     ),
     ("vm.missing_identifier", "it is not said which VM"),
+    (
+        "vm.not_a_template",
+        "a VM was to be deployed from, and is no template",
+    ),
     ("vm.not_connected", "a VM's host is not connected"),
     ("vm.not_found", "there is no such VM"),
     ("vm.question", "a VM waits for an answer"),
     ("vm.unreadable", "a VM's values cannot be read"),
     ("vsphere.absent", "the server does not have what is needed"),
+    (
+        "vsphere.already_exists",
+        "what was to be made is there already",
+    ),
     ("vsphere.busy", "another task is at work on the object"),
     (
         "vsphere.concurrent_access",
         "someone else changed the VM at the same moment",
+    ),
+    (
+        "vsphere.duplicate_name",
+        "another object in the folder bears the name",
     ),
     (
         "vsphere.error",
@@ -225,6 +246,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the server refused with a fault that has no code of its own",
     ),
     ("vsphere.file_locked", "a file of the VM is locked"),
+    (
+        "vsphere.file_not_found",
+        "the server finds no such file or datastore",
+    ),
     ("vsphere.host_not_connected", "the host is not connected"),
     (
         "vsphere.hot_plug_not_supported",
@@ -245,8 +270,16 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the object's state does not allow this",
     ),
     (
+        "vsphere.lost_answer",
+        "the answer to a change was lost, and what came of it cannot be told",
+    ),
+    (
         "vsphere.method_disabled",
         "something has disabled this on the object",
+    ),
+    (
+        "vsphere.migration_fault",
+        "the VM cannot go where it was to go",
     ),
     ("vsphere.no_disk_space", "a datastore is full"),
     (

@@ -12,6 +12,7 @@ mod credential;
 mod device;
 mod inventory;
 mod machine;
+mod place;
 mod power;
 mod snapshot;
 
@@ -157,6 +158,10 @@ const FAMILIES: &[Family] = &[
         arguments: device::ARGUMENTS,
     },
     Family {
+        rows: place::ROWS,
+        arguments: place::ARGUMENTS,
+    },
+    Family {
         rows: credential::ROWS,
         arguments: &[],
     },
@@ -236,9 +241,15 @@ impl Action {
     /// Whether the action takes an argument of this name.
     pub(crate) fn takes(&self, name: &str) -> bool {
         (name == "preview" && self.preview)
+            || (name == "wait" && self.starts_task())
             || self.needs.arguments().contains(&name)
             || self.own.contains(&name)
             || self.required.contains(&name)
+    }
+
+    /// Whether its change is a task, whose end can be waited for.
+    fn starts_task(&self) -> bool {
+        self.changes() && self.api.iter().any(|method| method.ends_with("_Task"))
     }
 
     /// Whether the action changes anything.

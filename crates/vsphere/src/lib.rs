@@ -40,7 +40,10 @@ pub use endpoint::Endpoint;
 pub use error::{Effect, Error};
 pub use fault::Fault;
 pub use lookup::{FoundByUuid, Via};
-pub use methods::{DeviceChange, FileOperation, Operation, Reconfigure};
+pub use methods::{
+    CloneSpec, DeviceChange, Disk, FileOperation, NewMachine, Operation, PastTask, Reconfigure,
+    Relocate,
+};
 pub use pin::Fingerprint;
 pub use property::{Missing, Object, Retrieved};
 pub use session::{About, ServiceContent, Session, UserSession};

@@ -4,6 +4,13 @@
 //! [`Error::effect`] says whether the change may have happened nevertheless.
 
 mod config;
+mod history;
+mod place;
+mod provision;
+
+pub use history::PastTask;
+pub use place::{Disk, Relocate};
+pub use provision::{CloneSpec, NewMachine};
 
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};

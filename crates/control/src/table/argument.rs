@@ -144,6 +144,46 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Instance UUID that the VM must have; refused if it differs",
     },
     Argument {
+        name: "datastore",
+        kind: NAME,
+        doc: "Datastore by name, path or reference",
+    },
+    Argument {
+        name: "cluster",
+        kind: NAME,
+        doc: "Cluster by name, path or reference",
+    },
+    Argument {
+        name: "datacenter",
+        kind: NAME,
+        doc: "Datacenter by name, path or reference",
+    },
+    Argument {
+        name: "resource_pool",
+        kind: NAME,
+        doc: "Resource pool by name, path or reference",
+    },
+    Argument {
+        name: "folder",
+        kind: NAME,
+        doc: "Folder by name, path or reference",
+    },
+    Argument {
+        name: "name",
+        kind: NAME,
+        doc: "Name of the new object",
+    },
+    Argument {
+        name: "new_name",
+        kind: NAME,
+        doc: "New name",
+    },
+    Argument {
+        name: "path",
+        kind: Kind::Text { longest: 1_000 },
+        doc: "Path on a datastore, e.g. [ds] folder/file",
+    },
+    Argument {
         name: "preview",
         kind: Kind::Flag {
             default: Some(false),
@@ -159,19 +199,9 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Findings to accept, by the names that the refusal lists",
     },
     Argument {
-        name: "datastore",
-        kind: NAME,
-        doc: "Datastore by name, path or reference",
-    },
-    Argument {
         name: "network",
         kind: NAME,
         doc: "Network or port group by name, path or reference",
-    },
-    Argument {
-        name: "path",
-        kind: Kind::Text { longest: 1_000 },
-        doc: "Path on a datastore, e.g. [ds] folder/file",
     },
     Argument {
         name: "device_key",
@@ -213,6 +243,13 @@ pub(super) const COMMON: &[Argument] = &[
             default: Some("rows"),
         },
         doc: "summary: only counts; full: every column",
+    },
+    Argument {
+        name: "wait",
+        kind: Kind::Flag {
+            default: Some(true),
+        },
+        doc: "Wait for the end of the task; when false, answer with its id",
     },
     Argument {
         name: "limit",

@@ -18,7 +18,10 @@ mod hardware;
 mod harm;
 mod lists;
 mod lists_scripted;
+mod lost;
+mod making;
 mod outside;
+mod placing;
 mod protocol;
 mod reads;
 mod scene;
@@ -27,5 +30,7 @@ mod sessions;
 mod snapshots;
 mod support;
 mod trees;
+mod undos;
 #[path = "../../../vsphere/tests/support/mod.rs"]
 mod vcsim;
+mod waits;
