@@ -4,9 +4,11 @@
 use serde_json::{Map, Value, json};
 use vsphere::{Error, MoRef, Outcome};
 
+use crate::argument::Arguments;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::{fault, machine};
+use crate::table::{Action, Needs};
+use crate::{action, fault, machine};
 use policy::answer::ErrorEffect;
 
 /// How much of what was before an undo brings back.
@@ -78,6 +80,15 @@ impl Undo {
         }
     }
 
+    /// An inverse that the answer will name: before the change it has nothing to name.
+    pub(crate) fn later(note: &'static str) -> Self {
+        Self {
+            call: None,
+            kind: UndoKind::Conditional,
+            note: Some(note),
+        }
+    }
+
     fn nothing_to_undo() -> Self {
         Self {
             call: None,
@@ -86,7 +97,19 @@ impl Undo {
         }
     }
 
-    fn write(self, answer: &mut Map<String, Value>) {
+    /// The call, to be made more exact.
+    pub(crate) fn call_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        self.call.as_mut()
+    }
+
+    fn write(self, action: &str, answer: &mut Map<String, Value>) {
+        debug_assert!(
+            self.call
+                .as_ref()
+                .is_none_or(|call| is_lawful(action, call)),
+            "the undo of {action} is no call of this table: {:?}",
+            self.call
+        );
         answer.insert(
             "undo".to_owned(),
             self.call.map_or(Value::Null, Value::Object),
@@ -96,6 +119,20 @@ impl Undo {
             answer.insert("undo_note".to_owned(), json!(note));
         }
     }
+}
+
+/// Whether an undo is one of those that its action declares, with arguments that would pass.
+fn is_lawful(action: &str, undo: &Map<String, Value>) -> bool {
+    let word = undo.get("action").and_then(Value::as_str).unwrap_or("");
+    let (Some(row), Some(inverse)) = (Action::find(action), Action::find(word)) else {
+        return false;
+    };
+    let Ok(arguments) = Arguments::read(inverse, undo.clone(), None) else {
+        return false;
+    };
+    let names_it =
+        inverse.needs != Needs::Machine || machine::missing_identifier(&arguments).is_none();
+    row.undo.contains(&inverse.word) && names_it && action::check(inverse, &arguments).is_ok()
 }
 
 /// A read that tells whether the change is in effect: pointers into its answer, and the
@@ -108,7 +145,7 @@ pub(crate) struct Verify {
 }
 
 /// What a change would do, found out by reading alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) target: Value,
     /// Whether anything would be changed at all.
@@ -161,11 +198,63 @@ pub(crate) async fn carry_out(
     if let Some(refusal) = plan.refusal {
         return Err(refusal);
     }
-    let done = deed.perform(call).await?;
+    call.sent.planned(&plan, since(call).await);
+    let done = match deed.perform(call).await {
+        Err(failure) if failure.code() == RUNNING && call.key.is_none() => {
+            return Ok(running(call.row.word, plan, failure));
+        }
+        other => other?,
+    };
     if done.already {
         return Ok(already(call, plan));
     }
     Ok(answer(call.row.word, plan, done))
+}
+
+/// The server's clock before the change: as it was at the login, which is free, else as it is now.
+async fn since(call: &Call<'_>) -> Option<String> {
+    let login = &call.session.user().login_time;
+    if !login.is_empty() {
+        return Some(login.clone());
+    }
+    // Without it a lost answer is looked for in other ways.
+    call.session.current_time().await.ok()
+}
+
+/// The code of a task that goes on when the call ends.
+pub(crate) const RUNNING: &str = "task.running";
+
+/// The failure that stands for it. Only a call without a key is answered that nothing is wrong:
+/// whoever calls under a key would take any success for the end.
+pub(crate) fn still_running(method: &str, task: &str, percent: Option<i64>) -> Failure {
+    Failure::new(
+        RUNNING,
+        format!("Look at the task `{task}` later, or wait longer with `timeout_s`: the server is still at work on {method}, and goes on"),
+    )
+    .leaving(ErrorEffect::Unknown)
+    .with("outcome", "running")
+    .with("call", method)
+    .with("task", task)
+    .with("progress", percent)
+}
+
+/// The answer while the task goes on: no success, and no error.
+pub(crate) fn running(action: &str, plan: Plan, failure: Failure) -> Map<String, Value> {
+    let said = policy::answer::Answer::refusal(failure.into()).into_value();
+    let mut answer = Map::new();
+    answer.insert("action".to_owned(), json!(action));
+    for name in ["outcome", "effect", "call", "task", "progress"] {
+        answer.insert(name.to_owned(), said[name].clone());
+    }
+    answer.insert("note".to_owned(), said["error"].clone());
+    answer.insert("target".to_owned(), plan.target);
+    answer.insert("before".to_owned(), Value::Object(plan.before));
+    answer.insert("wanted".to_owned(), Value::Object(plan.after));
+    plan.undo.write(action, &mut answer);
+    if !plan.warnings.is_empty() {
+        answer.insert("warnings".to_owned(), json!(plan.warnings));
+    }
+    answer
 }
 
 /// The answer if there was nothing left to do.
@@ -194,7 +283,7 @@ pub(crate) fn found_done(
     Undo::none(
         "An attempt before this one may have done it: its undo is the one that was prepared",
     )
-    .write(&mut answer);
+    .write(action, &mut answer);
     answer
 }
 
@@ -219,7 +308,7 @@ pub(crate) fn preview(action: &str, plan: Plan) -> Map<String, Value> {
     answer.insert("target".to_owned(), plan.target);
     answer.insert("before".to_owned(), Value::Object(plan.before));
     answer.insert("after".to_owned(), Value::Object(plan.after));
-    undo.write(&mut answer);
+    undo.write(action, &mut answer);
     answer.insert(
         "verify".to_owned(),
         verify.map_or(Value::Null, |verify| {
@@ -250,7 +339,7 @@ pub(crate) fn unchanged(action: &str, plan: Plan) -> Map<String, Value> {
     answer.insert("target".to_owned(), plan.target);
     answer.insert("before".to_owned(), Value::Object(plan.before.clone()));
     answer.insert("after".to_owned(), Value::Object(plan.before));
-    Undo::nothing_to_undo().write(&mut answer);
+    Undo::nothing_to_undo().write(action, &mut answer);
     answer.extend(plan.extra);
     answer
 }
@@ -266,7 +355,7 @@ pub(crate) fn answer(action: &str, plan: Plan, done: Done) -> Map<String, Value>
         "after".to_owned(),
         Value::Object(done.after.unwrap_or(plan.after)),
     );
-    done.undo.unwrap_or(plan.undo).write(&mut answer);
+    done.undo.unwrap_or(plan.undo).write(action, &mut answer);
     if let Some(task) = done.task {
         answer.insert("task".to_owned(), json!(task));
     }
@@ -291,8 +380,8 @@ pub(crate) enum Ended {
 ///
 /// # Errors
 ///
-/// The server's own fault, effect `none`; `timeout`, `vm.question` and a lost connection,
-/// effect `unknown`, with the task's id.
+/// The server's own fault, effect `none`; `vm.question` and a lost connection,
+/// effect `unknown`, with the task's id; `task.running`, which [`carry_out`] answers.
 pub(crate) async fn through_task(
     call: &Call<'_>,
     method: &'static str,
@@ -308,36 +397,57 @@ pub(crate) async fn through_task(
     let task = start.await.map_err(|error| not_started(call, error))?;
     call.sent.task(method, &task);
     let id = guard::text::sanitize_to(&task.id, 80);
+    if !call.waits() {
+        return Err(still_running(method, &id, None));
+    }
     let wait = vsphere::Wait {
         limit: call.left(),
         // Only a VM asks questions.
         vm: (machine.kind == machine::VM).then(|| machine.clone()),
     };
-    match call.session.wait(&task, &wait).await {
+    let tell = |percent| call.tell(percent);
+    match call.session.wait_telling(&task, &wait, &tell).await {
         Ok(Outcome::Success(result)) => Ok((Ended::Success(result), id)),
         Ok(Outcome::Gone) => Ok((Ended::Forgotten, id)),
         Ok(Outcome::Failed(fault)) => {
             call.sent.refused();
             Err(perhaps_our_own(call, fault::refused(method, &fault)).with("task", id))
         }
-        Ok(Outcome::Running(percent)) => Err(Failure::new(
-            "call.timeout",
-            format!("Look again later, or pass a longer `timeout_s`: the server is still at work on {method}, and goes on"),
-        )
-        .leaving(ErrorEffect::Unknown)
-        .with("task", id)
-        .with("progress", percent)),
+        Ok(Outcome::Running(percent)) => Err(still_running(method, &id, percent)),
         Ok(Outcome::Question(question)) => {
             Err(machine::asked(&question, ErrorEffect::Unknown).with("task", id))
         }
-        Err(error) => Err(fault::failure(error).leaving(ErrorEffect::Unknown)),
+        Err(error) => {
+            call.sent.lost();
+            Err(fault::failure(error).leaving(ErrorEffect::Unknown))
+        }
     }
+}
+
+/// Sends a change that is done when it is answered.
+///
+/// # Errors
+///
+/// The server's own fault, effect `none`; a lost connection, effect `unknown`.
+pub(crate) async fn at_once(
+    call: &Call<'_>,
+    method: &'static str,
+    asked: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Failure> {
+    debug_assert!(
+        call.row.api.contains(&method),
+        "{method} is not in the row of {}",
+        call.row.word
+    );
+    call.sent.change(method);
+    asked.await.map_err(|error| not_started(call, error))
 }
 
 /// The failure for a change that the server did not take.
 pub(crate) fn not_started(call: &Call<'_>, error: Error) -> Failure {
-    if error.effect() == vsphere::Effect::None {
-        call.sent.refused();
+    match error.effect() {
+        vsphere::Effect::None => call.sent.refused(),
+        vsphere::Effect::Unknown => call.sent.lost(),
     }
     perhaps_our_own(call, fault::failure(error))
 }

@@ -95,6 +95,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the server cannot read the datastore now",
     ),
     (
+        "datastore.unusable",
+        "nothing can be put on a datastore now",
+    ),
+    (
         "device.ambiguous",
         "more than one device fits what was named",
     ),
@@ -133,6 +137,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (
         "host.http",
         "the server answered with an HTTP status that is no answer",
+    ),
+    (
+        "host.in_maintenance",
+        "a host in maintenance mode takes no VMs",
     ),
     (
         "host.managed",
@@ -260,6 +268,7 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the server says that a task cannot be cancelled",
     ),
     ("task.not_found", "the server knows no such task"),
+    ("task.running", "a task was started and has not ended yet"),
     ("vm.ambiguous", "several VMs fit"),
     ("vm.changed_since", "a VM was changed meanwhile"),
     (
@@ -267,15 +276,27 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "several identifiers name different VMs",
     ),
     ("vm.missing_identifier", "it is not said which VM"),
+    (
+        "vm.not_a_template",
+        "a VM was to be deployed from, and is no template",
+    ),
     ("vm.not_connected", "a VM's host is not connected"),
     ("vm.not_found", "there is no such VM"),
     ("vm.question", "a VM waits for an answer"),
     ("vm.unreadable", "a VM's values cannot be read"),
     ("vsphere.absent", "the server does not have what is needed"),
+    (
+        "vsphere.already_exists",
+        "what was to be made is there already",
+    ),
     ("vsphere.busy", "another task is at work on the object"),
     (
         "vsphere.concurrent_access",
         "someone else changed the VM at the same moment",
+    ),
+    (
+        "vsphere.duplicate_name",
+        "another object in the folder bears the name",
     ),
     (
         "vsphere.error",
@@ -286,6 +307,10 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the server refused with a fault that has no code of its own",
     ),
     ("vsphere.file_locked", "a file of the VM is locked"),
+    (
+        "vsphere.file_not_found",
+        "the server finds no such file or datastore",
+    ),
     ("vsphere.host_not_connected", "the host is not connected"),
     (
         "vsphere.hot_plug_not_supported",
@@ -306,8 +331,16 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "the object's state does not allow this",
     ),
     (
+        "vsphere.lost_answer",
+        "the answer to a change was lost, and what came of it cannot be told",
+    ),
+    (
         "vsphere.method_disabled",
         "something has disabled this on the object",
+    ),
+    (
+        "vsphere.migration_fault",
+        "the VM cannot go where it was to go",
     ),
     ("vsphere.no_disk_space", "a datastore is full"),
     (

@@ -105,6 +105,16 @@ pub(crate) fn refused(call: &str, fault: &Fault) -> Failure {
     )
 }
 
+/// How the types of faults begin that stand in the way of a migration.
+const MIGRATION: &[&str] = &[
+    "Migration",
+    "VMotion",
+    "CannotAccess",
+    "CannotMove",
+    "DisallowedMigration",
+    "CpuIncompatible",
+];
+
 /// The code of a fault's type, and what to do about it.
 fn meaning(kind: &str) -> (&'static str, &'static str) {
     match kind {
@@ -172,6 +182,18 @@ fn meaning(kind: &str) -> (&'static str, &'static str) {
             ("vsphere.no_disk_space", "Free some space on the datastore")
         }
         "InvalidName" => ("vsphere.invalid_name", "Choose another name"),
+        "DuplicateName" => (
+            "vsphere.duplicate_name",
+            "Choose another name, or another folder",
+        ),
+        "AlreadyExists" => (
+            "vsphere.already_exists",
+            "Look at what is there already, and use it or choose another name",
+        ),
+        "NotFound" | "InvalidDatastore" | "InvalidDatastorePath" => (
+            "vsphere.file_not_found",
+            "Correct the path: the server finds no such file or datastore",
+        ),
         "InvalidArgument" => (
             "vsphere.invalid_argument",
             "Correct the value that the fault names",
@@ -187,6 +209,10 @@ fn meaning(kind: &str) -> (&'static str, &'static str) {
         "QuarantineModeFault" | "InsufficientResourcesFault" => (
             "vsphere.insufficient_resources",
             "Free CPU or memory on a host",
+        ),
+        kind if MIGRATION.iter().any(|start| kind.starts_with(start)) => (
+            "vsphere.migration_fault",
+            "Remove what is in the way, or choose another host or datastore",
         ),
         kind if kind.starts_with("Insufficient") => (
             "vsphere.insufficient_resources",

@@ -14,10 +14,10 @@ use vsphere::{MoRef, Object, Question, Session};
 
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::fault;
 use crate::table::Action;
+use crate::{fault, made};
 
-pub(crate) use find::{by_path, by_uuid, decoded, missing_identifier};
+pub(crate) use find::{by_name as named, by_path, by_uuid, decoded, missing_identifier};
 pub(crate) use path::Containers;
 
 /// The type of a virtual machine in the vSphere API.
@@ -38,6 +38,7 @@ const PATHS: &[&str] = &[
     "summary.config.template",
     "summary.config.managedBy",
     "disabledMethod",
+    "config.changeVersion",
 ];
 
 /// How long a look after a change may take: shorter than the time that a call is given beyond its
@@ -64,7 +65,8 @@ impl Machine {
     /// of the server.
     pub(crate) async fn find(call: &Call<'_>, more: &[&str]) -> Result<Self, Failure> {
         let reference = find::locate(call).await?;
-        let mut paths: Vec<&str> = PATHS.iter().chain(more).copied().collect();
+        let by_key = call.arguments.text("vm_key").map(|_| made::EXTRA);
+        let mut paths: Vec<&str> = PATHS.iter().chain(more).copied().chain(by_key).collect();
         paths.sort_unstable();
         paths.dedup();
         let (object, containers) = tokio::join!(
@@ -80,6 +82,8 @@ impl Machine {
             path,
         };
         find::check_identity(call, &machine)?;
+        let version = machine.object.text("config.changeVersion");
+        call.sent.about(&machine.reference, version);
         Ok(machine)
     }
 
@@ -118,6 +122,11 @@ impl Machine {
             .get(path)
             .and_then(vsphere::Value::as_bool)
             .unwrap_or(false)
+    }
+
+    /// A property that refers to another object.
+    pub(crate) fn reference_at(&self, path: &str) -> Option<MoRef> {
+        self.object.get(path).and_then(vsphere::Value::as_moref)
     }
 
     /// The question that it waits for an answer to, if there is one.

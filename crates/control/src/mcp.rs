@@ -7,12 +7,14 @@ use policy::stdio;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult,
     ErrorCode, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities, ServerConfig,
+    Tool, ToolAnnotations,
 };
 use rmcp::service::RequestContext;
-use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
+use rmcp::{ErrorData, Peer, RoleServer, ServerHandler, ServiceExt as _};
 use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::program::{Program, Request};
 use crate::schema::{self, TABLE_KEY, TOOL};
@@ -168,15 +170,27 @@ impl Server {
         let client = context
             .client_info()
             .map(|client| format!("{} {}", client.name, client.version));
-        let answer = self
-            .program
-            .call(Request {
-                arguments,
-                meta: context.meta.0.0,
-                client,
-                cancel: context.ct,
-            })
-            .await;
+        let (progress, told) = match context.meta.get_progress_token() {
+            Some(token) => {
+                let (sender, receiver) = unbounded_channel();
+                (Some(sender), Some(tell(context.peer, token, receiver)))
+            }
+            None => (None, None),
+        };
+        let request = Request {
+            arguments,
+            meta: context.meta.0.0,
+            client,
+            cancel: context.ct,
+            progress,
+        };
+        // The sender is gone with the request, and with it the telling comes to its end.
+        let answer = async { self.program.call(request).await };
+        let (answer, ()) = tokio::join!(answer, async {
+            if let Some(told) = told {
+                told.await;
+            }
+        });
         let is_error = answer.is_error();
         let body = answer.into_value();
         Ok(if is_error {
@@ -184,6 +198,22 @@ impl Server {
         } else {
             CallToolResult::structured(body)
         })
+    }
+}
+
+/// Tells a client of progress, until there is no more.
+async fn tell(peer: Peer<RoleServer>, token: ProgressToken, mut percents: UnboundedReceiver<i64>) {
+    let mut last = -1;
+    while let Some(percent) = percents.recv().await {
+        // A client is only told of more.
+        let percent = i32::try_from(percent.clamp(0, 100)).unwrap_or_default();
+        if percent <= last {
+            continue;
+        }
+        last = percent;
+        let param = ProgressNotificationParam::new(token.clone(), f64::from(percent));
+        // A client that went away hears nothing.
+        let _ = peer.notify_progress(param.with_total(100.0)).await;
     }
 }
 

@@ -11,6 +11,7 @@ use policy::caller::Caller;
 use policy::guarded::{self, Risk, ToolCall};
 use policy::privilege::{self, Privilege};
 use serde_json::{Map, Value};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vsphere::{About, Client, Session};
@@ -23,6 +24,7 @@ use crate::connection::{self, Connection, LoginGate, Seen};
 use crate::failure::Failure;
 use crate::machine;
 use crate::pin::Pins;
+use crate::probe::{self, Lost, Way};
 use crate::profile::{KeySource, Profiles};
 use crate::schema::TOOL;
 use crate::table::{self, Action, Mode, Needs, Run};
@@ -61,6 +63,8 @@ pub(crate) struct Request {
     /// What the MCP client calls itself.
     pub(crate) client: Option<String>,
     pub(crate) cancel: CancellationToken,
+    /// Where the client hears of progress in percent, if it wants to.
+    pub(crate) progress: Option<UnboundedSender<i64>>,
 }
 
 /// What `pilot` says about a call beside its arguments.
@@ -69,6 +73,7 @@ struct Prepared<'a> {
     key: Option<&'a str>,
     is_repeated: bool,
     target: Option<&'a Map<String, Value>>,
+    progress: Option<&'a UnboundedSender<i64>>,
 }
 
 impl Program {
@@ -130,7 +135,7 @@ impl Program {
             .and_then(Value::as_str)
             .map(str::to_owned);
         let word = word.map(str::to_owned);
-        let arguments = Value::Object(request.arguments);
+        let arguments = Value::Object(std::mem::take(&mut request.arguments));
         let call = ToolCall {
             tool: TOOL,
             action: word.as_deref(),
@@ -143,8 +148,8 @@ impl Program {
             traceparent: traceparent.as_deref(),
             now: Instant::now,
         };
-        let (given, meta, cancel) = (&arguments, &request.meta, &request.cancel);
-        let run = move || async move { self.run(given, password, meta, cancel).await };
+        let (given, request) = (&arguments, &request);
+        let run = move || async move { self.run(given, password, request).await };
         let answer = guarded::guarded(call, &self.audit, run).await;
         let answer = with_effect(answer);
         match problem.filter(|_| answer.code() == Some("privilege.missing")) {
@@ -169,15 +174,9 @@ impl Program {
         }
     }
 
-    async fn run(
-        &self,
-        arguments: &Value,
-        password: Option<Secret>,
-        meta: &Map<String, Value>,
-        cancel: &CancellationToken,
-    ) -> Answer {
+    async fn run(&self, arguments: &Value, password: Option<Secret>, request: &Request) -> Answer {
         let raw = arguments.as_object().cloned().unwrap_or_default();
-        match self.checked(raw, password, meta, cancel).await {
+        match self.checked(raw, password, request).await {
             Ok(body) => sized(Answer::ok(Value::Object(body))),
             Err(failure) => Answer::refusal(failure.into()),
         }
@@ -188,12 +187,13 @@ impl Program {
         &self,
         raw: Map<String, Value>,
         password: Option<Secret>,
-        meta: &Map<String, Value>,
-        cancel: &CancellationToken,
+        request: &Request,
     ) -> Result<Map<String, Value>, Failure> {
         let row = argument::action(&raw, self.mode)?;
         let arguments = Arguments::read(row, raw, password)?;
-        let about = Prepared::read(meta)?;
+        let mut about = Prepared::read(&request.meta)?;
+        about.progress = request.progress.as_ref();
+        let cancel = &request.cancel;
         let local = self.local()?;
         if let Run::Local(run) = row.run {
             action::check(row, &arguments)?;
@@ -243,13 +243,48 @@ impl Program {
             expected_target: about.target,
             deadline,
             sent: &sent,
+            progress: about.progress,
         };
         let result = tokio::select! {
             result = action::perform(&call) => result,
-            () = cancel.cancelled() => Err(sent.mark(cancelled())),
-            () = tokio::time::sleep_until(deadline + GRACE) => Err(sent.mark(timed_out(patience))),
+            () = cancel.cancelled() => Err(gave_up(&sent)),
+            () = tokio::time::sleep_until(deadline + GRACE) => {
+                sent.lost();
+                Err(sent.mark(timed_out(patience)))
+            }
         };
-        finish(session, seen, result).await
+        let failure = match result {
+            Err(failure) if !cancel.is_cancelled() => failure,
+            other => return finish(session, seen, other).await,
+        };
+        let Some(doubt) = sent.doubt() else {
+            return finish(session, seen, Err(failure)).await;
+        };
+        let way = Way {
+            client: &self.client,
+            gate: &self.gate,
+            pins,
+            connection,
+        };
+        let account = session.user().user_name.clone();
+        let lost = Lost {
+            row,
+            arguments,
+            key: about.key,
+            deadline,
+            account,
+            doubt,
+            failure,
+        };
+        let found = async {
+            tokio::select! {
+                found = probe::find_out(&way, &lost) => found,
+                () = cancel.cancelled() => Err(gave_up(&sent)),
+            }
+        };
+        // The old session is ended meanwhile: a server that is slow at it is not waited for twice.
+        let (_, found) = tokio::join!(session.logout(), found);
+        found
     }
 
     /// Waits, within a bound, until all calls and all logouts that are under way have ended.
@@ -285,7 +320,7 @@ async fn finish(
 }
 
 /// A server's own id; a standalone host has none, and is known by its address.
-fn server_id(about: &About, connection: &Connection) -> String {
+pub(crate) fn server_id(about: &About, connection: &Connection) -> String {
     if about.instance_uuid.is_empty() {
         format!("host:{}", connection.endpoint)
     } else {
@@ -320,6 +355,7 @@ impl<'a> Prepared<'a> {
             key,
             is_repeated: attempt.is_some_and(|attempt| attempt > 1),
             target,
+            progress: None,
         })
     }
 }
@@ -338,6 +374,19 @@ fn risk(risk: table::Risk) -> Risk {
         table::Risk::Write => Risk::Write,
         table::Risk::Destructive => Risk::Destructive,
     }
+}
+
+/// What a cancelled call leaves behind is said in the log as well: nobody hears its answer.
+fn gave_up(sent: &Sent) -> Failure {
+    if let Some((method, task)) = sent.left_behind() {
+        let task = task.unwrap_or_else(|| "not known".to_owned());
+        tracing::warn!(
+            method,
+            task,
+            "a call was cancelled after its change was sent: the server goes on with it"
+        );
+    }
+    sent.mark(cancelled())
 }
 
 fn cancelled() -> Failure {

@@ -21,6 +21,7 @@ mod machine;
 mod maintenance;
 mod old;
 mod performance;
+mod place;
 mod power;
 mod snapshot;
 
@@ -202,6 +203,10 @@ const FAMILIES: &[Family] = &[
         arguments: performance::ARGUMENTS,
     },
     Family {
+        rows: place::ROWS,
+        arguments: place::ARGUMENTS,
+    },
+    Family {
         rows: credential::ROWS,
         arguments: &[],
     },
@@ -308,9 +313,15 @@ impl Action {
     pub(crate) fn takes(&self, name: &str) -> bool {
         (name == "preview" && self.preview)
             || (name == "override" && self.changes() && self.needs != Needs::Home)
+            || (name == "wait" && self.starts_task())
             || self.needs.arguments().contains(&name)
             || self.own.contains(&name)
             || self.required.contains(&name)
+    }
+
+    /// Whether its change is a task, whose end can be waited for.
+    fn starts_task(&self) -> bool {
+        self.changes() && self.api.iter().any(|method| method.ends_with("_Task"))
     }
 
     /// Whether the action changes anything.

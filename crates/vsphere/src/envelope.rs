@@ -130,6 +130,12 @@ impl Envelope {
         self.close(name)
     }
 
+    /// The text within an element that is open; `field` names it in an error.
+    pub(crate) fn content(&mut self, field: &str, text: &str) -> &mut Self {
+        self.escaped(field, text);
+        self
+    }
+
     /// A boolean field.
     pub(crate) fn flag(&mut self, name: &str, value: bool) -> &mut Self {
         self.text(name, if value { "true" } else { "false" })

@@ -140,7 +140,7 @@ impl Fault {
     }
 
     /// From a `LocalizedMethodFault`: what a failed task carries, and each entry of a missing set.
-    pub(crate) fn from_localized(value: &Value) -> Self {
+    pub fn from_localized(value: &Value) -> Self {
         let detail = value.get("fault").cloned().unwrap_or_default();
         Self {
             kind: normal(detail.type_name().unwrap_or_default()),

@@ -47,8 +47,8 @@ pub use fault::Fault;
 pub use lane::Lane;
 pub use lookup::{FoundByUuid, Via};
 pub use methods::{
-    DeviceChange, Evacuation, FileOperation, Granted, GuestAccount, GuestProgram, HistoryFilter,
-    Operation, PerfQuery, Reconfigure, Recursion,
+    CloneSpec, DeviceChange, Disk, Evacuation, FileOperation, Granted, GuestAccount, GuestProgram,
+    HistoryFilter, NewMachine, Operation, PastTask, PerfQuery, Reconfigure, Recursion, Relocate,
 };
 pub use pin::{Fingerprint, Thumbprint};
 pub use property::{Missing, Object, Retrieved};

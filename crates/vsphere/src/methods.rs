@@ -8,7 +8,14 @@ mod config;
 mod guest;
 mod history;
 mod host;
+mod past;
 mod performance;
+mod place;
+mod provision;
+
+pub use past::PastTask;
+pub use place::{Disk, Relocate};
+pub use provision::{CloneSpec, NewMachine};
 
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};

@@ -148,12 +148,25 @@ impl Session {
     /// # Errors
     /// [`Error::Wait`]: we lost sight of the task, which goes on on the server.
     pub async fn wait(&self, task: &MoRef, wait: &Wait) -> Result<Outcome, Error> {
+        self.wait_telling(task, wait, &|_| {}).await
+    }
+
+    /// As [`Session::wait`]; `tell` is told the progress in percent, each time that the server says one.
+    ///
+    /// # Errors
+    /// As [`Session::wait`].
+    pub async fn wait_telling(
+        &self,
+        task: &MoRef,
+        wait: &Wait,
+        tell: &(dyn Fn(i64) + Send + Sync),
+    ) -> Result<Outcome, Error> {
         let until = Instant::now() + wait.limit;
-        let outcome = match self.follow(task, wait, until).await {
+        let outcome = match self.follow(task, wait, until, tell).await {
             // Watching changes nothing, so it can begin anew.
             Err(error) if error.fault().is_none() => {
                 tracing::debug!(%error, "a task is looked for again");
-                self.follow(task, wait, until).await
+                self.follow(task, wait, until, tell).await
             }
             other => other,
         };
@@ -168,7 +181,13 @@ impl Session {
 
     /// Watches the task with a collector of its own: one that is shared takes one waiter only.
     /// Nobody destroys it: the logout does, and a change that has ended should not wait for that.
-    async fn follow(&self, task: &MoRef, wait: &Wait, until: Instant) -> Result<Outcome, Error> {
+    async fn follow(
+        &self,
+        task: &MoRef,
+        wait: &Wait,
+        until: Instant,
+        tell: &(dyn Fn(i64) + Send + Sync),
+    ) -> Result<Outcome, Error> {
         let parent = self.content().need("propertyCollector")?;
         let create = self.envelope("CreatePropertyCollector", &parent);
         let collector = self.call(create, Deed::Read).await?;
@@ -179,7 +198,7 @@ impl Session {
                 effect: crate::Effect::None,
             });
         };
-        match self.watch(&collector, task, wait, until).await? {
+        match self.watch(&collector, task, wait, until, tell).await? {
             // Some servers report a state before the error that belongs to it.
             Outcome::Failed(fault) if fault == Fault::default() => {
                 let object = self.properties(task, &["info.error"]).await?;
@@ -199,6 +218,7 @@ impl Session {
         task: &MoRef,
         wait: &Wait,
         until: Instant,
+        tell: &(dyn Fn(i64) + Send + Sync),
     ) -> Result<Outcome, Error> {
         self.watch_object(collector, &FilterSpec::objects("Task", [task], TASK_PATHS))
             .await?;
@@ -232,7 +252,11 @@ impl Session {
             };
             let mut truncated = false;
             if let Some(update) = &update {
+                let before = progress.percent;
                 progress.apply(update, task);
+                if let Some(percent) = progress.percent.filter(|now| Some(*now) != before) {
+                    tell(percent);
+                }
                 update
                     .text_at("version")
                     .unwrap_or_default()

@@ -240,6 +240,15 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     vm.insert("path".to_owned(), json!(machine.path));
     let mut put = |name: &str, value: Value| put(&mut vm, name, value);
     // The configuration is what a change sets; the summary may lag behind it.
+    // Also when it is none: who makes a VM of a template looks for this.
+    put(
+        "template",
+        json!(
+            object
+                .get("summary.config.template")
+                .and_then(vsphere::Value::as_bool)
+        ),
+    );
     put("cpu", whole("config.hardware.numCPU"));
     put("memory_mb", whole("config.hardware.memoryMB"));
     put(

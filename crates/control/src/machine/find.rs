@@ -9,8 +9,8 @@ use super::{Containers, Machine, VM, path, shown_name};
 use crate::argument::Arguments;
 use crate::call::Call;
 use crate::failure::{Failure, nearest};
-use crate::fault;
 use crate::listing::read::objects;
+use crate::{fault, made};
 
 /// How many of several are shown.
 const SHOWN: usize = 20;
@@ -39,7 +39,10 @@ pub(super) async fn locate(call: &Call<'_>) -> Result<MoRef, Failure> {
     let found = match (by("vm_uuid"), by("vm_path"), by("vm_name")) {
         (Some(uuid), _, _) => by_uuid(call.session, uuid).await?,
         (None, Some(path), _) => by_path(call.session, path).await?,
-        (None, None, Some(name)) => by_name(call.session, name).await?,
+        (None, None, Some(name)) => match by("vm_key") {
+            Some(key) => made::with_key(call, name, key).await?,
+            None => by_name(call.session, name).await?,
+        },
         (None, None, None) => Vec::new(),
     };
     match found.as_slice() {
@@ -104,7 +107,7 @@ pub(crate) async fn by_path(session: &Session, path: &str) -> Result<Vec<MoRef>,
 }
 
 /// All machines of this name.
-async fn by_name(session: &Session, name: &str) -> Result<Vec<MoRef>, Failure> {
+pub(crate) async fn by_name(session: &Session, name: &str) -> Result<Vec<MoRef>, Failure> {
     let wanted = decoded(name);
     let mut found = Vec::new();
     each_name(session, |reference, raw| {
@@ -273,6 +276,11 @@ pub(super) fn check_identity(call: &Call<'_>, machine: &Machine) -> Result<(), F
         )
         .with("given", given(arguments))
         .with("found", machine.target(&call.server)));
+    }
+    if let Some(key) = arguments.text("vm_key")
+        && !made::bears(&machine.object, key)
+    {
+        return Err(changed(call, machine, json!({ "vm_key": key })));
     }
     let Some(expected) = call.expected_target else {
         return Ok(());

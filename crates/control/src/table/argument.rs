@@ -184,6 +184,16 @@ pub(super) const COMMON: &[Argument] = &[
         doc: "Task by its id, e.g. task-42",
     },
     Argument {
+        name: "name",
+        kind: NAME,
+        doc: "Name of the new object",
+    },
+    Argument {
+        name: "new_name",
+        kind: NAME,
+        doc: "New name",
+    },
+    Argument {
         name: "path",
         kind: Kind::Text { longest: 1_000 },
         doc: "Path on a datastore, e.g. [ds] folder/file",
@@ -243,6 +253,13 @@ pub(super) const COMMON: &[Argument] = &[
             default: Some("rows"),
         },
         doc: "summary: only counts; full: every column",
+    },
+    Argument {
+        name: "wait",
+        kind: Kind::Flag {
+            default: Some(true),
+        },
+        doc: "Wait for the end of the task; when false, answer with its id",
     },
     Argument {
         name: "limit",

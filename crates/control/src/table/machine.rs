@@ -223,7 +223,7 @@ const DELETE: Action = Action {
     needs: Needs::Machine,
     platform: Platform::Any,
     required: &[],
-    own: &["override"],
+    own: &["override", "vm_key"],
     undo: &[],
     preview: true,
     probe: "absence of the reference",

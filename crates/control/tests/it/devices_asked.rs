@@ -155,7 +155,7 @@ fn a_lost_answer_to_an_addition_is_looked_after() {
     let scene = Scene::new(move |_| own.clone(), script);
     scene
         .call("add_disk", json!({ "size_gb": 1 }))
-        .fails("connection.lost", "unknown");
+        .fails("vsphere.lost_answer", "unknown");
 }
 
 /// A CD drive with this backing.
@@ -346,6 +346,6 @@ fn a_lost_answer_to_an_answer_is_looked_after() {
     let scene = Scene::new(|_| asking(), lost);
     scene
         .call("answer_question", json!({ "choice": "0" }))
-        .fails("connection.lost", "unknown");
+        .fails("vsphere.lost_answer", "unknown");
     assert_eq!(scene.was_sent("AnswerVM"), 1);
 }

@@ -319,7 +319,7 @@ fn a_lost_answer_to_a_reconfiguration_is_looked_after() {
     let scene = Scene::new(|_| machine("poweredOff"), script);
     let lost = scene.call("reconfigure", json!({ "cpu": 4 }));
     assert_eq!(
-        lost.fails("connection.lost", "unknown")["call"],
+        lost.fails("vsphere.lost_answer", "unknown")["call"],
         "ReconfigVM_Task"
     );
     assert_eq!(scene.was_sent("ReconfigVM_Task"), 1);

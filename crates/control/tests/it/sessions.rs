@@ -29,8 +29,9 @@ fn c3_a_call_that_times_out_says_what_may_have_happened_and_logs_out() {
     let vm = lab.vm();
     let started = Instant::now();
     let answer = lab.call("power_off", json!({ "moref": vm["moref"], "timeout_s": 1 }));
-    let body = answer.fails("call.timeout", "unknown");
+    let body = answer.fails("vsphere.lost_answer", "unknown");
     assert_eq!(body["call"], "PowerOffVM_Task");
+    assert_eq!(body["cause"]["code"], "call.timeout");
     assert!(started.elapsed() < Duration::from_secs(30));
     lab.no_session_is_left();
 }
@@ -114,8 +115,9 @@ fn a_server_that_dies_under_a_change_leaves_its_effect_unknown() {
     let (_, receiver) = slow.power_off();
     slow.lab.vcsim.kill();
     let answer = Answer::of(&receiver.recv_timeout(PATIENCE).unwrap());
-    let body = answer.fails("connection.lost", "unknown");
+    let body = answer.fails("vsphere.lost_answer", "unknown");
     assert_eq!(body["call"], "PowerOffVM_Task");
+    assert_eq!(body["cause"]["code"], "connection.lost");
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! The tasks of one object: what the server still knows of them.
+//!
+//! `TaskManager` and `TaskHistoryCollector` in the vSphere Web Services API; a standalone host has
+//! no collector and keeps its recent tasks alone, for some minutes after their end.
+
+use crate::error::Error;
+use crate::session::Session;
+use crate::spec::FilterSpec;
+use crate::transport::Deed;
+use crate::value::{MoRef, Value};
+
+/// How many tasks are read at most: of one object, from one moment on.
+const MOST: u32 = 200;
+
+/// What a server says of a task (`TaskInfo`), raw.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PastTask {
+    /// The task itself.
+    pub task: Option<MoRef>,
+    /// The method that started it, as `PowerOnVM_Task`, where the server says so.
+    pub method: String,
+    /// What it does, as `VirtualMachine.powerOn`.
+    pub description_id: String,
+    /// When it was queued, as the server writes times (ISO 8601).
+    pub queue_time: String,
+    /// The user who started it, in the server's own spelling; empty if no user did.
+    pub user_name: String,
+}
+
+impl PastTask {
+    fn from_value(info: &Value) -> Self {
+        let text = |path: &str| info.text_at(path).unwrap_or_default().to_owned();
+        Self {
+            task: info.get("task").and_then(Value::as_moref),
+            method: text("name"),
+            description_id: text("descriptionId"),
+            queue_time: text("queueTime"),
+            user_name: text("reason.userName"),
+        }
+    }
+}
+
+fn is_of(info: &Value, entity: &MoRef) -> bool {
+    info.get("entity").and_then(Value::as_moref).as_ref() == Some(entity)
+}
+
+impl Session {
+    /// The tasks of an object that were queued since a time of the server's own clock. A standalone
+    /// host tells all that it still knows.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn tasks_of(&self, entity: &MoRef, since: &str) -> Result<Vec<PastTask>, Error> {
+        let manager = self.content().need("taskManager")?;
+        if self.about().is_vcenter() {
+            self.collected_tasks(&manager, entity, since).await
+        } else {
+            self.recent_tasks_of(&manager, entity).await
+        }
+    }
+
+    async fn collected_tasks(
+        &self,
+        manager: &MoRef,
+        entity: &MoRef,
+        since: &str,
+    ) -> Result<Vec<PastTask>, Error> {
+        let mut create = self.envelope("CreateCollectorForTasks", manager);
+        create
+            .open("filter")
+            .open("entity")
+            .moref("entity", entity)
+            .text("recursion", "self")
+            .close("entity")
+            .open("time")
+            .text("timeType", "queuedTime")
+            .text("beginTime", since)
+            .close("time")
+            .close("filter");
+        let collector = self.call(create, Deed::Read).await?;
+        let Some(collector) = collector.and_then(|value| value.as_moref()) else {
+            return Err(Error::Malformed {
+                call: "CreateCollectorForTasks",
+                reason: "it names no collector".into(),
+                effect: crate::Effect::None,
+            });
+        };
+        // A new collector stands at the latest tasks, and reads on from there. The logout destroys it.
+        let rewind = self.envelope("RewindCollector", &collector);
+        self.call(rewind, Deed::Read).await?;
+        let mut read = self.envelope("ReadNextTasks", &collector);
+        read.text("maxCount", &MOST.to_string());
+        let answer = self.http().call(read, Deed::Read).await?;
+        let tasks = answer.all("returnval").filter(|info| is_of(info, entity));
+        Ok(tasks.map(PastTask::from_value).collect())
+    }
+
+    async fn recent_tasks_of(
+        &self,
+        manager: &MoRef,
+        entity: &MoRef,
+    ) -> Result<Vec<PastTask>, Error> {
+        let object = self.properties(manager, &["recentTask"]).await?;
+        let recent: Vec<MoRef> = object
+            .as_ref()
+            .and_then(|object| object.get("recentTask"))
+            .into_iter()
+            .flat_map(Value::items)
+            .filter_map(Value::as_moref)
+            .collect();
+        if recent.is_empty() {
+            return Ok(Vec::new());
+        }
+        let spec = FilterSpec::objects("Task", &recent, &["info"]);
+        let objects = self.collect(&[spec]).await?;
+        let infos = objects.iter().filter_map(|object| object.get("info"));
+        Ok(infos
+            .filter(|info| is_of(info, entity))
+            .map(PastTask::from_value)
+            .collect())
+    }
+}
