@@ -193,6 +193,30 @@ struct Arriving {
     response: Response,
 }
 
+/// Reads a recorded answer of `RetrievePropertiesEx` and hands over its objects, without a session:
+/// to measure or to test the reading by itself. The sink is asked for no more once it breaks.
+///
+/// # Errors
+/// [`Error::Malformed`] if it is no such answer, [`Error::Fault`] if it is a fault,
+/// [`Error::TooLarge`] if one object in it is too large, [`Error::Lost`] if the source fails.
+pub async fn read_recorded<R: AsyncBufRead + Unpin>(
+    source: R,
+    sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send + '_),
+) -> Result<(), Error> {
+    let method = "RetrievePropertiesEx";
+    let mut pull = Pull::new(source, OBJECT_LIMIT);
+    match read_page(&mut pull, method, sink, &mut |_| {}).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(fault)) => Err(refusal(method, Deed::Read, fault)),
+        Err(XmlError::Budget) => Err(Error::TooLarge {
+            call: method,
+            limit: OBJECT_LIMIT,
+            effect: crate::Effect::None,
+        }),
+        Err(error) => Err(unreadable(method, StatusCode::OK, Deed::Read, error)),
+    }
+}
+
 impl Session {
     /// Reads all that the filters select and hands it over object by object, each object once.
     ///
