@@ -8,6 +8,7 @@ mod programs;
 mod report;
 mod startup;
 mod step;
+mod vsphere;
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     /// Put the tables into docs/benchmarks.md.
     #[arg(long)]
     write: bool,
-    /// Measure less of everything: `engine` in about a minute, to see what a change did.
+    /// Measure less of everything: `engine` or `vsphere` in about a minute, to see what a change did.
     #[arg(long, conflicts_with = "write")]
     quick: bool,
     /// Measure the programs in this directory instead of building them.
@@ -47,6 +48,8 @@ enum Which {
     Step,
     /// Many workflows, long ones, and many that are stored.
     Engine,
+    /// The vSphere client, beside `govc` and pyVmomi.
+    Vsphere,
     /// Everything.
     All,
 }
@@ -68,6 +71,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if matches!(args.which, Which::Engine | Which::All) {
         engine::measure(&programs, args.quick, &mut report)?;
+    }
+    if matches!(args.which, Which::Vsphere | Which::All) {
+        vsphere::measure(&programs, args.quick, &mut report)?;
     }
     report.finish(args.write)
 }

@@ -2,6 +2,7 @@
 //! against.
 
 mod certificate;
+mod peers;
 mod setup;
 mod vcsim;
 
@@ -10,6 +11,7 @@ use anyhow::Result;
 use crate::shell;
 
 pub(crate) use certificate::Certificate;
+pub(crate) use peers::{ensure_fast_vcsim, ensure_govc, ensure_pyvmomi};
 pub(crate) use setup::{ensure_strace, ensure_vcsim};
 pub(crate) use vcsim::Vcsim;
 

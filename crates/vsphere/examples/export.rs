@@ -1,81 +1,77 @@
-//! Writes a dozen properties of every VM of a server to standard output, a line each, as they
-//! arrive: what the library needs for it in time and memory is what the benchmarks measure.
+//! Writes a dozen properties of every VM to standard output, a JSON object on a line each, as they
+//! arrive. It logs out at the end.
 //!
 //! `export HOST PORT USER PASSWORD-FILE [OBJECTS-A-PAGE]`
+//!
+//! At the end it writes to standard error how many objects came in how many pages, and the most
+//! memory it held in kB: what `cargo xtask bench vsphere` reads.
 
+mod common;
+
+use std::error::Error;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
-use guard::secret::Secret;
-use vsphere::{Client, Credentials, Endpoint, FilterSpec, Target, Trust, Value};
-
-const PROPERTIES: &[&str] = &[
-    "name",
-    "runtime.powerState",
-    "runtime.connectionState",
-    "runtime.host",
-    "summary.config.numCpu",
-    "summary.config.memorySizeMB",
-    "summary.config.guestFullName",
-    "summary.config.uuid",
-    "summary.config.instanceUuid",
-    "summary.config.vmPathName",
-    "guest.toolsRunningStatus",
-    "summary.storage.committed",
-];
+use common::{PROPERTIES, Place};
+use vsphere::{Client, Credentials, Endpoint, FilterSpec, Object, Target, Trust, Value};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [host, port, user, password, page @ ..] = arguments.as_slice() else {
-        return Err("export HOST PORT USER PASSWORD-FILE [OBJECTS-A-PAGE]".into());
+async fn main() -> Result<(), Box<dyn Error>> {
+    let place = Place::of_the_command_line()?;
+    let page = match place.rest.first() {
+        Some(page) => page.parse()?,
+        None => vsphere::property::PAGE,
     };
-    let page = match page {
-        [page, ..] => page.parse()?,
-        [] => vsphere::property::PAGE,
-    };
-    let endpoint = Endpoint::new(host, port.parse()?)?;
-    let credentials = Credentials {
-        user: user.clone(),
-        password: Secret::new(std::fs::read_to_string(password)?.trim_end().to_owned()),
-    };
+    let endpoint = Endpoint::new(&place.host, place.port)?;
     let client = Client::default();
-    // Whoever measures knows the server; the pin is what was seen just now.
+    // This is an example: a program for others shows the fingerprint to a person first.
     let pin = client.probe(&endpoint, None).await?.fingerprint;
     let target = Target {
         endpoint,
         trust: Trust::Pinned { pin, ca: None },
         operation_id: None,
     };
-    let mut out = BufWriter::new(io::stdout());
+    let credentials = Credentials {
+        user: place.user,
+        password: place.password,
+    };
+    let mut out = BufWriter::with_capacity(64 << 10, io::stdout());
     let session = client.connect(target, credentials).await?;
     let root = session.content().need("rootFolder")?;
-    let spec = [FilterSpec::inventory(
-        &root,
-        &[("VirtualMachine", PROPERTIES)],
-    )];
-    let mut failed = Ok(());
+    let spec = FilterSpec::inventory(&root, &[("VirtualMachine", PROPERTIES)]);
+    let mut written = Ok(());
     let read = session
-        .retrieve(&spec, page, |object| {
-            for path in PROPERTIES {
-                let text = object.get(path).map(Value::text).unwrap_or_default();
-                failed = write!(out, "{text}\t");
-                if failed.is_err() {
-                    return ControlFlow::Break(());
-                }
-            }
-            failed = writeln!(out, "{}", object.reference.id);
-            if failed.is_ok() {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
+        .retrieve(&[spec], page, |object| {
+            written = line(&mut out, &object);
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             }
         })
         .await;
     session.logout().await?;
     let read = read?;
-    failed?;
+    written?;
     out.flush()?;
-    eprintln!("{} objects in {} pages", read.objects, read.pages);
+    let peak = common::peak_kb().unwrap_or_default();
+    writeln!(
+        io::stderr(),
+        "{} objects in {} pages, {peak} kB",
+        read.objects,
+        read.pages
+    )?;
     Ok(())
+}
+
+/// One object. What is unset is not there; values stay text, as the server wrote them.
+fn line(out: &mut impl Write, object: &Object) -> io::Result<()> {
+    out.write_all(b"{\"moref\":")?;
+    serde_json::to_writer(&mut *out, &object.reference.id)?;
+    for (path, value) in &object.properties {
+        out.write_all(b",")?;
+        serde_json::to_writer(&mut *out, path)?;
+        out.write_all(b":")?;
+        serde_json::to_writer(&mut *out, Value::text(value))?;
+    }
+    out.write_all(b"}\n")
 }

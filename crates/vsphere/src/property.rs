@@ -47,34 +47,41 @@ pub struct Object {
 }
 
 impl Object {
-    pub(crate) fn from_value(mut value: Value) -> Option<Self> {
-        let reference = value.get("obj").and_then(Value::as_moref)?;
-        let mut object = Self {
-            reference,
-            properties: Vec::new(),
-            missing: Vec::new(),
-        };
-        for (name, mut field) in value.fields.drain(..) {
-            match &*name {
+    /// Reads one as it arrives, with room for so many properties; nothing if it does not say what
+    /// object it is.
+    async fn read<R: AsyncBufRead + Unpin>(
+        pull: &mut Pull<R>,
+        room: usize,
+    ) -> Result<Option<Self>, XmlError> {
+        let mut reference = None;
+        let mut properties = Vec::with_capacity(room);
+        let mut missing = Vec::new();
+        while let Some(tag) = pull.child().await? {
+            match &*tag.name {
+                "obj" if reference.is_none() => reference = pull.value(tag).await?.as_moref(),
                 "propSet" => {
-                    let Some(path) = field.text_at("name").map(str::to_owned) else {
-                        continue;
-                    };
-                    if let Some((_, value)) = field.fields.iter_mut().find(|(n, _)| &**n == "val") {
-                        object.properties.push((path, std::mem::take(value)));
+                    if let Some(property) = read_property(pull).await? {
+                        properties.push(property);
                     }
                 }
-                "missingSet" => object.missing.push(Missing {
-                    path: field.text_at("path").unwrap_or_default().to_owned(),
-                    fault: field
-                        .get("fault")
-                        .map(Fault::from_localized)
-                        .unwrap_or_default(),
-                }),
-                _ => {}
+                "missingSet" => {
+                    let field = pull.value(tag).await?;
+                    missing.push(Missing {
+                        path: field.text_at("path").unwrap_or_default().to_owned(),
+                        fault: field
+                            .get("fault")
+                            .map(Fault::from_localized)
+                            .unwrap_or_default(),
+                    });
+                }
+                _ => pull.skip().await?,
             }
         }
-        Some(object)
+        Ok(reference.map(|reference| Self {
+            reference,
+            properties,
+            missing,
+        }))
     }
 
     /// The value of a property, if it is set and readable.
@@ -103,6 +110,21 @@ impl Object {
                 .iter()
                 .any(|m| m.fault.kind == "ManagedObjectNotFound")
     }
+}
+
+/// The path and the value of a property; nothing if either is not there.
+async fn read_property<R: AsyncBufRead + Unpin>(
+    pull: &mut Pull<R>,
+) -> Result<Option<(String, Value)>, XmlError> {
+    let (mut path, mut value) = (None, None);
+    while let Some(tag) = pull.child().await? {
+        match &*tag.name {
+            "name" if path.is_none() => path = Some(pull.value(tag).await?.text),
+            "val" if value.is_none() => value = Some(pull.value(tag).await?),
+            _ => pull.skip().await?,
+        }
+    }
+    Ok(path.zip(value))
 }
 
 /// What came of a [`Session::retrieve`].
@@ -138,6 +160,7 @@ async fn read_page<R: AsyncBufRead + Unpin>(
         token: None,
         stopped: false,
     };
+    let mut room = 0;
     match soap::open(pull, method).await? {
         Body::Fault(fault) => return Ok(Err(fault)),
         Body::Response(_) => {}
@@ -156,7 +179,9 @@ async fn read_page<R: AsyncBufRead + Unpin>(
                     page.token = Some(token);
                 }
                 "objects" if !page.stopped => {
-                    if let Some(object) = Object::from_value(pull.value(tag).await?) {
+                    if let Some(object) = Object::read(pull, room).await? {
+                        // The next one will have as many.
+                        room = object.properties.len();
                         page.stopped = sink(object).is_break();
                     }
                 }
@@ -201,6 +226,30 @@ impl Seen {
 struct Arriving {
     method: &'static str,
     answer: Answer,
+}
+
+/// Reads a recorded answer of `RetrievePropertiesEx` and hands over its objects, without a session:
+/// to measure or to test the reading by itself. The sink is asked for no more once it breaks.
+///
+/// # Errors
+/// [`Error::Malformed`] if it is no such answer, [`Error::Fault`] if it is a fault,
+/// [`Error::TooLarge`] if one object in it is too large, [`Error::Lost`] if the source fails.
+pub async fn read_recorded<R: AsyncBufRead + Unpin>(
+    source: R,
+    sink: &mut (dyn FnMut(Object) -> ControlFlow<()> + Send + '_),
+) -> Result<(), Error> {
+    let method = "RetrievePropertiesEx";
+    let mut pull = Pull::new(source, OBJECT_LIMIT);
+    match read_page(&mut pull, method, sink, &mut |_| {}).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(fault)) => Err(refusal(method, Deed::Read, fault)),
+        Err(XmlError::Budget) => Err(Error::TooLarge {
+            call: method,
+            limit: OBJECT_LIMIT,
+            effect: crate::Effect::None,
+        }),
+        Err(error) => Err(unreadable(method, StatusCode::OK, Deed::Read, error)),
+    }
 }
 
 impl Session {

@@ -3,6 +3,7 @@
 //! Nothing in here holds more than one value at a time, resolves an entity of the document's own,
 //! or goes deeper than [`DEPTH`].
 
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -34,7 +35,7 @@ fn malformed(what: impl Into<String>) -> XmlError {
 /// The start of an element, names without prefixes.
 #[derive(Debug)]
 pub(crate) struct Tag {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Cow<'static, str>,
     /// `xsi:type`.
     pub(crate) ty: Option<Box<str>>,
     /// `type` without a prefix: the type of a managed object.
@@ -44,7 +45,7 @@ pub(crate) struct Tag {
 impl Tag {
     fn of(start: &BytesStart<'_>) -> Self {
         let mut tag = Self {
-            name: local(start.name().as_ref()).into(),
+            name: known(local(start.name().as_ref())),
             ty: None,
             kind: None,
         };
@@ -70,20 +71,41 @@ impl Tag {
         tag
     }
 
-    fn into_value(self) -> (Box<str>, Value) {
-        (
-            self.name,
-            Value {
-                ty: self.ty,
-                kind: self.kind,
-                ..Value::default()
-            },
-        )
+    /// The value that the element begins, still without content.
+    fn into_value(self) -> Value {
+        Value {
+            ty: self.ty,
+            kind: self.kind,
+            ..Value::default()
+        }
+    }
+
+    /// The same with its name, as a field.
+    fn into_field(mut self) -> (Box<str>, Value) {
+        let name = std::mem::take(&mut self.name);
+        (name.into(), self.into_value())
     }
 }
 
+/// A name without its prefix. Names are too short for a search that sets itself up first.
 fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
+    match name.bytes().rposition(|byte| byte == b':') {
+        Some(colon) => &name[colon + 1..],
+        None => name,
+    }
+}
+
+/// The names that an answer of the property collector consists of: each of many thousands of times,
+/// and none of them is worth memory of its own.
+fn known(name: &str) -> Cow<'static, str> {
+    Cow::Borrowed(match name {
+        "propSet" => "propSet",
+        "name" => "name",
+        "val" => "val",
+        "objects" => "objects",
+        "obj" => "obj",
+        _ => return Cow::Owned(name.to_owned()),
+    })
 }
 
 /// What comes next; the text before it went into the caller's string.
@@ -179,24 +201,27 @@ impl<R: AsyncBufRead + Unpin> Pull<R> {
 
     /// The rest of the element that `tag` started, as a value.
     pub(crate) async fn value(&mut self, tag: Tag) -> Result<Value, XmlError> {
-        let mut open = vec![tag.into_value()];
+        let mut value = tag.into_value();
+        // The fields around the one that is read, each with the name of the one within it.
+        let mut around: Vec<(Value, Box<str>)> = Vec::new();
         let mut text = String::new();
         loop {
             text.clear();
             match self.token(&mut text).await? {
-                Token::Start(tag) => open.push(tag.into_value()),
+                Token::Start(tag) => {
+                    let (name, field) = tag.into_field();
+                    around.push((std::mem::replace(&mut value, field), name));
+                }
                 Token::End => {
-                    let Some((name, mut value)) = open.pop() else {
-                        return Err(malformed("an end without a start"));
-                    };
+                    // Indentation and the like between fields is no content.
                     if value.fields.is_empty() {
-                        value.text.push_str(&text);
+                        value.text = std::mem::take(&mut text);
                     }
-                    match open.last_mut() {
-                        // Indentation and the like between fields is no content.
-                        Some((_, parent)) => parent.fields.push((name, value)),
-                        None => return Ok(value),
-                    }
+                    let Some((parent, name)) = around.pop() else {
+                        return Ok(value);
+                    };
+                    let field = std::mem::replace(&mut value, parent);
+                    value.fields.push((name, field));
                 }
                 Token::Eof => return Err(malformed("it ends in the middle")),
             }

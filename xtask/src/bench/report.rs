@@ -14,6 +14,7 @@ const DOCUMENT: &str = "docs/benchmarks.md";
 #[derive(Default)]
 pub(super) struct Report {
     missed: Vec<String>,
+    unmeasured: Vec<String>,
     /// Name of the section in the document, and its table.
     tables: Vec<(&'static str, String)>,
 }
@@ -60,6 +61,13 @@ impl Report {
         }
     }
 
+    /// Records a promise that could not be measured here: neither kept nor missed.
+    pub(super) fn unmeasured(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        let (what, why) = (what.into(), why.into());
+        println!("? not measured: {what}: {why}");
+        self.unmeasured.push(what);
+    }
+
     /// Writes the document if asked, and fails if a promise was not kept.
     pub(super) fn finish(self, write: bool) -> Result<()> {
         if write {
@@ -71,6 +79,12 @@ impl Report {
             }
             fs::write(&path, text).with_context(|| format!("could not write {DOCUMENT}"))?;
             println!("wrote {DOCUMENT}");
+        }
+        if !self.unmeasured.is_empty() {
+            println!(
+                "not measured, and so not known to be kept: {}",
+                self.unmeasured.join("; ")
+            );
         }
         if !self.missed.is_empty() {
             bail!("not kept: {}", self.missed.join("; "));
@@ -97,6 +111,16 @@ pub(super) fn median(mut all: Vec<Duration>) -> Duration {
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
+/// The fastest of the measurements: what else the machine does can only add to it.
+pub(super) fn fastest(all: &[Duration]) -> Duration {
+    all.iter().min().copied().unwrap_or_default()
+}
+
+/// How many times one is the other.
+pub(super) fn times(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
 /// Milliseconds, to read.
 pub(super) fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1000.0)
@@ -106,7 +130,7 @@ pub(super) fn ms(time: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{median, replace};
+    use super::{Report, fastest, median, replace, times};
 
     #[test]
     fn a_section_is_replaced_and_nothing_else() {
@@ -119,6 +143,24 @@ mod tests {
             )
         );
         assert!(replace(text, "z", "").is_err());
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_kept_nor_missed() {
+        let mut report = Report::default();
+        report.unmeasured("faster than the peer", "it could not be had");
+        assert!(report.missed.is_empty());
+        assert_eq!(report.unmeasured, ["faster than the peer"]);
+        report.promise(false, "small");
+        assert!(report.finish(false).is_err());
+    }
+
+    #[test]
+    fn the_fastest_counts_and_its_ratio() {
+        let all = [30, 20, 900].map(Duration::from_millis);
+        assert_eq!(fastest(&all), Duration::from_millis(20));
+        assert!((times(fastest(&all), Duration::from_millis(10)) - 2.0).abs() < 1e-9);
+        assert!(times(all[0], Duration::ZERO).is_finite());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::shell;
 /// The version whose semantics the tests are written against.
 const VCSIM: &str = "github.com/vmware/govmomi/vcsim@v0.56.0";
 /// The oldest Go that builds it, as (major, minor).
-const GO: (u32, u32) = (1, 25);
+pub(super) const GO: (u32, u32) = (1, 25);
 /// Where Debian's package puts the library.
 const DEBIAN_GOPATH: &str = "/usr/share/gocode";
 
@@ -64,7 +64,7 @@ pub(crate) fn ensure_strace() -> Result<()> {
 }
 
 /// One set-up at a time in this workspace. The lock goes with the file.
-fn lock(dir: &Path) -> Result<File> {
+pub(super) fn lock(dir: &Path) -> Result<File> {
     fs::create_dir_all(dir).with_context(|| format!("could not make {}", dir.display()))?;
     let file = File::create(dir.join("lock")).context("could not make the set-up's lock file")?;
     match file.try_lock() {
@@ -93,7 +93,8 @@ fn remove_leftovers(dir: &Path) {
     }
 }
 
-const SCRATCH: &str = "scratch-";
+/// How the names of scratch directories begin.
+pub(super) const SCRATCH: &str = "scratch-";
 
 /// Builds it in a scratch directory and moves it into place in one step, so
 /// that nobody ever sees half a program.
@@ -178,7 +179,7 @@ fn source() -> PathBuf {
 }
 
 /// A Go of at least that version, which is used as it is: no toolchain is fetched.
-fn go(least: (u32, u32)) -> Result<Command> {
+pub(super) fn go(least: (u32, u32)) -> Result<Command> {
     let places = ["/usr/local/go/bin/go", "/usr/lib/go/bin/go"].map(PathBuf::from);
     let mut older = None;
     for program in shell::on_path("go").into_iter().chain(places) {

@@ -35,15 +35,20 @@ pub(crate) struct Vcsim {
 impl Vcsim {
     /// Starts `program` with further flags, such as `-vm 4`.
     pub(crate) fn start(program: &Path, flags: &[&str]) -> Result<Self> {
-        Self::spawn(program, flags, false)
+        Self::spawn(program, flags, false, START)
+    }
+
+    /// The same for an inventory that takes its time.
+    pub(crate) fn start_within(program: &Path, flags: &[&str], limit: Duration) -> Result<Self> {
+        Self::spawn(program, flags, false, limit)
     }
 
     /// Starts one that can outlive this process, see [`Vcsim::leave`].
     pub(crate) fn start_to_leave(program: &Path, flags: &[&str]) -> Result<Self> {
-        Self::spawn(program, flags, true)
+        Self::spawn(program, flags, true, START)
     }
 
-    fn spawn(program: &Path, flags: &[&str], outlive: bool) -> Result<Self> {
+    fn spawn(program: &Path, flags: &[&str], outlive: bool, limit: Duration) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("pilothouse-vcsim-")
             .tempdir()
@@ -79,7 +84,7 @@ impl Vcsim {
             dir: Some(dir),
         };
 
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + limit;
         loop {
             // Whether it runs is asked first: what it wrote before its end is read then.
             let ended = sim
@@ -97,7 +102,7 @@ impl Vcsim {
             if Instant::now() >= deadline {
                 bail!(
                     "the simulator did not say where it listens within {} s: {}",
-                    START.as_secs(),
+                    limit.as_secs(),
                     said.trim()
                 );
             }
@@ -152,9 +157,13 @@ impl Drop for Vcsim {
     }
 }
 
-/// Host and port in `export GOVC_URL=https://user:pass@127.0.0.1:PORT/sdk …`.
+/// Host and port in `export GOVC_URL=https://user:pass@127.0.0.1:PORT/sdk …`; the scheme is `http`
+/// of one that was told to speak no TLS.
 fn address(line: &str) -> Option<(String, u16)> {
-    let url = line.split_once("GOVC_URL=https://")?.1;
+    let (scheme, url) = line.split_once("GOVC_URL=")?.1.split_once("://")?;
+    if !matches!(scheme, "https" | "http") {
+        return None;
+    }
     let authority = url.split(['/', ' ']).next()?;
     let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
     Some((host.to_owned(), port.parse().ok()?))
@@ -168,6 +177,8 @@ mod tests {
     fn the_address_is_read_from_what_the_simulator_prints() {
         let told = "export GOVC_URL=https://user:pass@127.0.0.1:36477/sdk GOVC_SIM_PID=9335";
         assert_eq!(address(told), Some(("127.0.0.1".to_owned(), 36477)));
+        let plain = "export GOVC_URL=http://user:pass@127.0.0.1:8989/sdk GOVC_SIM_PID=1";
+        assert_eq!(address(plain), Some(("127.0.0.1".to_owned(), 8989)));
         assert_eq!(address("Press any key to exit"), None);
         assert_eq!(address("export GOVC_URL=https://127.0.0.1:x/sdk"), None);
     }
