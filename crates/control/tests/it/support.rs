@@ -397,7 +397,12 @@ impl Lab {
 
     /// One VM in detail.
     pub(crate) fn look(&self, vm: &Value) -> Value {
-        self.call("get_vm", json!({ "moref": vm["moref"] })).ok()["vm"].clone()
+        let mut vm = self.call("get_vm", json!({ "moref": vm["moref"] })).ok()["vm"].clone();
+        // What every change moves, and its undo does not move back.
+        for moving in ["change_version", "booted", "cpu_used_mhz", "memory_used_mb"] {
+            vm.as_object_mut().unwrap().remove(moving);
+        }
+        vm
     }
 
     /// The other sessions that are on the simulator now.
