@@ -116,13 +116,36 @@ fn not_off(power: &str) -> Option<Failure> {
 /// The answer to a repeated attempt whose very machine is no longer there: the attempt before
 /// may have deleted it.
 fn done_before(call: &Call<'_>, failure: &Failure) -> Option<Map<String, Value>> {
-    let target = call.expected_target?;
-    let is_it = target.get("moref")?.is_string()
-        && target.get("server")?.as_str() == Some(&call.server)
-        && is_named(call.arguments, target);
     let is_repeated = call.is_repeated && !call.is_preview();
-    (is_repeated && is_it && failure.code() == "vm.not_found")
-        .then(|| change::found_done(call.row.word, Value::Object(target.clone()), gone()))
+    if !is_repeated || failure.code() != "vm.not_found" {
+        return None;
+    }
+    let target = match call.expected_target {
+        Some(target) => {
+            let is_it = target.get("moref")?.is_string()
+                && target.get("server")?.as_str() == Some(&call.server)
+                && is_named(call.arguments, target);
+            is_it.then(|| target.clone())?
+        }
+        // Such as an undo: reference and instance UUID together name one machine for good, and so
+        // does the key that it was made under.
+        None => {
+            let text = |name: &str| call.arguments.text(name);
+            let named = match (text("moref"), text("instance_uuid"), text("vm_key")) {
+                (Some(moref), Some(uuid), _) => [("moref", moref), ("instance_uuid", uuid)],
+                (None, _, Some(key)) => [("vm_key", key), ("name", text("vm_name")?)],
+                _ => return None,
+            };
+            let mut target = Map::from_iter([("server".to_owned(), json!(call.server))]);
+            target.extend(named.map(|(name, value)| (name.to_owned(), json!(value))));
+            target
+        }
+    };
+    Some(change::found_done(
+        call.row.word,
+        Value::Object(target),
+        gone(),
+    ))
 }
 
 /// Whether the call names the machine that was prepared, however it names it.

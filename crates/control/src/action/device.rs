@@ -380,3 +380,15 @@ where
         })
     }
 }
+
+/// A change of which nothing is to be done.
+pub(super) struct Nothing;
+
+impl Deed for Nothing {
+    async fn perform(&self, _: &Call<'_>) -> Result<Done, Failure> {
+        Ok(Done {
+            already: true,
+            ..Done::default()
+        })
+    }
+}

@@ -31,6 +31,11 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         doc: "Device by the key that it was added under",
     },
     Argument {
+        name: "replaces_mac",
+        kind: Kind::Text { longest: 32 },
+        doc: "MAC address of the adapter that it replaces: while that is there, nothing is added",
+    },
+    Argument {
         name: "size_gb",
         kind: Kind::Whole {
             least: 1,
@@ -192,7 +197,7 @@ const ADD_NIC: Action = Action {
     risk: Risk::Write,
     effect: Effect::Once,
     required: &["network"],
-    own: &["adapter", "connected", "start_connected"],
+    own: &["adapter", "connected", "start_connected", "replaces_mac"],
     undo: &["remove_nic"],
     probe: "mark in extraConfig, new device",
     check: super::accept,

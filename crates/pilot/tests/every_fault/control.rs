@@ -20,6 +20,21 @@ const NOT_DRIVEN: &[(&str, &str)] = &[
     ("mount_iso", "the simulator's machines have no CD drive"),
     ("eject_iso", "the simulator's machines have no CD drive"),
     ("answer_question", "the simulator's machines ask nothing"),
+    ("reboot_guest", "the simulator's guests have no Tools"),
+    ("standby_guest", "the simulator's guests have no Tools"),
+    ("guest_run", "the simulator's guests have no Tools"),
+    ("cancel_task", "the simulator's tasks end at once"),
+    ("acknowledge_alarm", "the simulator raises no alarm"),
+    ("reconnect_host", "the simulator's hosts are connected"),
+    ("migrate", "the machine has one host and one datastore"),
+    ("move_to_folder", "there is one folder of machines"),
+    ("deploy_template", "a clone, which is driven"),
+    ("mark_vm", "driven as the undo of mark_template"),
+    (
+        "unregister",
+        "the simulator registers a machine without its devices",
+    ),
+    ("register", "what unregister leaves, and its undo"),
 ];
 
 /// The program, built where it is not there.
@@ -57,7 +72,11 @@ const STATES: &[&[&str]] = &[
     &["suspend"],
     &["snapshot_create"],
     &["snapshot_create", "power_off"],
+    &["enter_maintenance"],
 ];
+
+/// A host without the machine.
+const HOST: &str = "DC0_C0_H2";
 
 impl Lab {
     fn new() -> (Self, Vec<Row>) {
@@ -110,9 +129,16 @@ impl Lab {
         let look = |action: &str| json!({"action": action, "credential_profile": "lab", "moref": machine["moref"]});
         let seen = self.ok(&look("get_vm"))["vm"].clone();
         let snapshots = self.ok(&look("snapshot_list"))["snapshots"].clone();
+        let list = |action: &str| json!({"action": action, "credential_profile": "lab"});
+        let hosts = self.ok(&list("list_hosts"))["hosts"].clone();
+        let all = self.ok(&list("list_vms"))["vms"].clone();
         json!({
+            "hosts": every(&hosts, &["name", "in_maintenance"]),
+            "all": every(&all, &["name", "template"]),
             "machine": {"power_state": seen["power_state"], "cpu": seen["cpu"], "memory_mb": seen["memory_mb"]},
-            "disks": every(&seen["disks"], &["unit", "capacity_bytes"]),
+            "disks": every(&seen["disks"], &["unit"]),
+            // The simulator forgets the size of a file that is attached again.
+            "size": seen["disks"][0]["capacity_bytes"],
             "adapters": every(&seen["network_adapters"], &["network", "adapter", "start_connected"]),
             "snapshots": names(&snapshots), "profiles": profiles,
         })
@@ -143,14 +169,24 @@ impl Lab {
             return arguments;
         }
         arguments["credential_profile"] = "lab".into();
-        arguments["moref"] = machine["moref"].clone();
-        arguments["instance_uuid"] = machine["instance_uuid"].clone();
+        for name in ["moref", "instance_uuid"] {
+            if takes(name) {
+                arguments[name] = machine[name].clone();
+            }
+        }
         let mut known = json!({"snapshot_name": "before", "cpu": 4, "memory_mb": 512});
         for (action, name, value) in [
             ("add_disk", "size_mb", json!(16)),
             ("grow_disk", "size_gb", json!(100)),
             ("add_nic", "network", json!("VM Network")),
             ("connect_nic", "start_connected", json!(false)),
+            ("enter_maintenance", "host_system", json!(HOST)),
+            ("exit_maintenance", "host_system", json!(HOST)),
+            ("rename", "new_name", json!("renamed")),
+            ("clone", "name", json!("copy")),
+            ("create_vm", "name", json!("made")),
+            ("create_vm", "host_system", json!("DC0_H0")),
+            ("create_vm", "datastore", json!("LocalDS_0")),
         ] {
             if action == row.action {
                 known[name] = value;
@@ -162,9 +198,16 @@ impl Lab {
             _ => None,
         };
         if let Some(devices) = devices {
+            if row.action == "remove_disk" {
+                // The first disk of the simulator's machines shares its unit with the CD drive.
+                self.ok(&json!({"action": "add_disk", "credential_profile": "lab",
+                    "moref": machine["moref"], "size_mb": 16}));
+            }
             let look =
                 json!({"action": "get_vm", "credential_profile": "lab", "moref": machine["moref"]});
-            known["device_key"] = self.ok(&look)["vm"][devices][0]["device_key"].clone();
+            let found = self.ok(&look)["vm"][devices].clone();
+            let last = found.as_array().and_then(|all| all.last());
+            known["device_key"] = last.unwrap()["device_key"].clone();
         }
         for name in row.says["required"].as_array().unwrap() {
             let name = name.as_str().unwrap();
@@ -214,6 +257,9 @@ fn ready(action: &str, state: &[&str]) -> Option<(Lab, Row, Value, Value)> {
             json!({"action": step, "credential_profile": "lab", "moref": machine["moref"]});
         if *step == "snapshot_create" {
             deed["snapshot_name"] = "before".into();
+        }
+        if *step == "enter_maintenance" {
+            deed = json!({"action": step, "credential_profile": "lab", "host_system": HOST});
         }
         lab.ok(&deed);
     }

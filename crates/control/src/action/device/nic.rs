@@ -71,6 +71,13 @@ const COUNTED: &str = "network_adapters";
 /// Adds an adapter; under a key that was used before, finds the one that was added then.
 pub(crate) async fn add(call: &Call<'_>) -> Result<Map<String, Value>, Failure> {
     let machine = super::find(call).await?;
+    if let Some(mac) = call.arguments.text("replaces_mac")
+        && let Some(device) = of_kind(&machine, Kind::Nic)
+            .into_iter()
+            .find(|device| text(device, "macAddress").eq_ignore_ascii_case(mac))
+    {
+        return still_there(call, &machine, device).await;
+    }
     let network = backing::named(call).await?;
     let found = match call.key {
         Some(under) => added(&machine, Kind::Nic, under)?.map(key),
@@ -139,6 +146,27 @@ pub(crate) async fn add(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
         found,
     };
     change::carry_out(call, plan, deed).await
+}
+
+/// The adapter that was to be replaced was not taken off: nothing is to be done.
+async fn still_there(
+    call: &Call<'_>,
+    machine: &Machine,
+    device: &vsphere::Value,
+) -> Result<Map<String, Value>, Failure> {
+    let count = counted(COUNTED, of_kind(machine, Kind::Nic).len()).0;
+    let plan = Plan {
+        target: machine.target(&call.server),
+        changed: false,
+        before: count.clone(),
+        after: count,
+        undo: Undo::none("Nothing is added"),
+        verify: None,
+        warnings: machine.warnings(),
+        refusal: None,
+        extra: Map::from_iter([("network_adapter".to_owned(), Value::Object(row(device)))]),
+    };
+    change::carry_out(call, plan, super::Nothing).await
 }
 
 pub(super) fn connectable(start: bool, connected: bool) -> vsphere::Value {
@@ -289,6 +317,7 @@ fn undo_of_removal(call: &Call<'_>, machine: &Machine, device: &vsphere::Value) 
     for name in ["adapter", "connected", "start_connected"] {
         undo.insert(name.to_owned(), row[name].clone());
     }
+    undo.insert("replaces_mac".to_owned(), row["mac"].clone());
     Undo::lossy(undo, "The adapter gets another MAC address")
 }
 

@@ -133,18 +133,7 @@ async fn there_already(
         refusal: None,
         extra: Map::from_iter([("disk".to_owned(), disk.row())]),
     };
-    change::carry_out(call, plan, Nothing).await
-}
-
-struct Nothing;
-
-impl Deed for Nothing {
-    async fn perform(&self, _: &Call<'_>) -> Result<Done, Failure> {
-        Ok(Done {
-            already: true,
-            ..Done::default()
-        })
-    }
+    change::carry_out(call, plan, super::super::Nothing).await
 }
 
 /// Where a disk hangs.
