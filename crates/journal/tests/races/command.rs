@@ -86,7 +86,8 @@ impl Ask {
             Self::Resolve => &["resolved"],
             Self::Rollback => &["approval_requested"],
             Self::Create => &["created"],
-            Self::Expire | Self::Run | Self::Resume | Self::Close | Self::Kill => &[],
+            Self::Resume => &["resumed", "approval_requested", "adopted"],
+            Self::Expire | Self::Run | Self::Close | Self::Kill => &[],
         }
     }
 }
