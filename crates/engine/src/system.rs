@@ -49,3 +49,35 @@ impl Ids for TimeIds {
         uuid::Uuid::now_v7().as_u64_pair().1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const DRAWS: usize = 1000;
+
+    #[test]
+    fn p18_ids_are_never_given_twice_and_come_in_the_order_in_which_they_were_made() {
+        let workflows: Vec<_> = (0..DRAWS).map(|_| TimeIds.workflow()).collect();
+        assert!(workflows.iter().all(|id| id.0.starts_with("wf_")));
+        assert!(workflows.is_sorted());
+        assert_eq!(workflows.into_iter().collect::<BTreeSet<_>>().len(), DRAWS);
+        let approvals: BTreeSet<_> = (0..DRAWS).map(|_| TimeIds.approval()).collect();
+        assert!(approvals.iter().all(|id| id.0.starts_with("ap_")));
+        assert_eq!(approvals.len(), DRAWS);
+    }
+
+    #[test]
+    fn p18_two_that_fail_together_do_not_draw_the_same_wait() {
+        let drawn: Vec<u64> = (0..DRAWS).map(|_| TimeIds.number()).collect();
+        // What a wait is taken from are the lower bits: each of them is set in some draws and not
+        // in others.
+        let (all, any) = drawn
+            .iter()
+            .fold((u64::MAX, 0), |(all, any), n| (all & n, any | n));
+        assert_eq!((all as u32, any as u32), (0, u32::MAX));
+        assert_eq!(drawn.into_iter().collect::<BTreeSet<_>>().len(), DRAWS);
+    }
+}

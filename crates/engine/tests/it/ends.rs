@@ -100,6 +100,22 @@ async fn p18_who_waits_for_an_owner_to_be_gone_stops_once_there_is_nothing_to_ta
     assert_eq!(outside.owner(&id), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn p18_however_often_a_workflow_is_run_one_looks_whether_its_owner_is_gone() {
+    let outside = outside();
+    let (_engine, id) = in_the_middle(&outside).await;
+    let next = World::process(&outside, 2);
+    let mut looks = Vec::new();
+    for _ in 0..2 {
+        next.run(&id, &person()).await.unwrap();
+        let before = outside.claims.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        looks.push(outside.claims.load(Ordering::SeqCst) - before);
+    }
+    assert!(looks[0] > 1, "{looks:?}");
+    assert!(looks[1] <= looks[0] + 1, "{looks:?}");
+}
+
 #[tokio::test]
 async fn p18_a_rollback_of_another_process_is_waited_for_and_told() {
     let outside = outside();

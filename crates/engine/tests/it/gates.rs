@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::json;
 use workflow::event::Direction;
-use workflow::model::StepId;
+use workflow::model::{ApprovalId, StepId};
 use workflow::state::Status;
 
 use crate::support::{
-    Fault, LONG, STEPS, World, approve_all, begun, ledger, open_approval, outside, person,
-    statuses, workflow_of,
+    Fault, LONG, STEPS, World, approve, approve_all, begin, begun, ledger, open_approval, outside,
+    person, statuses, workflow_of,
 };
 
 #[tokio::test]
@@ -35,6 +36,28 @@ async fn p4_p5_p6_a_person_is_asked_for_the_plan_and_for_each_destructive_step()
         5,
         "every answer can be fetched once"
     );
+}
+
+#[tokio::test]
+async fn p7_each_question_has_an_id_of_its_own_and_an_answer_is_good_for_one() {
+    let outside = outside();
+    let engine = World::process(&outside, 1);
+    // Each question but the first follows from the answer to the one before, in the same turn.
+    let gates = ["one", "two", "three"].map(|id| json!({"id": id, "gate": "Go on?"}));
+    let id = begin(&engine, json!(gates)).await;
+    let mut answered: Vec<ApprovalId> = Vec::new();
+    for _ in &gates {
+        let open = open_approval(&engine, &id).await;
+        for old in &answered {
+            assert_ne!(*old, open);
+            let again = engine.approve(&id, old.clone(), person(), String::new(), Vec::new());
+            assert_eq!(again.await.unwrap_err().code, "approval.void");
+        }
+        approve(&engine, &id).await;
+        answered.push(open);
+    }
+    let shown = engine.wait(&id, LONG).await.unwrap();
+    assert_eq!(shown.state.status(), Status::Completed);
 }
 
 #[tokio::test]

@@ -210,6 +210,18 @@ async fn p8_a_retry_waits_and_its_undo_goes_back_before_the_first_attempt() {
 }
 
 #[tokio::test]
+async fn p18_a_read_that_failed_once_has_failed_once_when_that_is_stored_a_moment_later() {
+    let outside = outside();
+    let engine = World::process(&outside, 1);
+    let id = begin(&engine, json!([retried(get("look", "nowhere"), 2)])).await;
+    let shown = until(&engine, &id, |state| step(state, "look").retry_at.is_some());
+    assert_eq!(step(&shown.await.state, "look").retries, 1);
+    assert_eq!(outside.journal.count(&id, "outcome"), 1);
+    assert_eq!(outside.journal.count(&id, "retry_scheduled"), 1);
+    assert_eq!(outside.companion.sent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn p6_a_destructive_step_that_is_tried_again_asks_once_where_nothing_differs() {
     let outside = outside();
     let engine = World::process(&outside, 1);

@@ -23,7 +23,7 @@ use workflow::reply::Reply;
 
 pub(crate) use companion::{FakeCompanion, Fault};
 pub(crate) use written::{
-    approve, authenticated, begin, get, list_of, set, step_with, until, workflow,
+    ListAsked, approve, authenticated, begin, get, list_of, set, step_with, until, workflow,
 };
 
 /// A store in memory that fails when it is told to.
@@ -53,7 +53,7 @@ pub(crate) struct FakeJournal {
     /// Nothing can be read.
     pub(crate) blind: AtomicBool,
     /// What was listed last.
-    pub(crate) listed: Mutex<Option<(Vec<String>, Option<WorkflowId>, u32)>>,
+    pub(crate) listed: Mutex<Option<ListAsked>>,
 }
 
 impl FakeJournal {

@@ -10,6 +10,9 @@ use workflow::state::State;
 
 use super::{LONG, World, open_approval, person};
 
+/// What a list was asked for: in which states, after which workflow, and how many.
+pub(crate) type ListAsked = (Vec<String>, Option<WorkflowId>, u32);
+
 /// Somebody whom the transport authenticated.
 pub(crate) fn authenticated(name: &str) -> Principal {
     Principal {
