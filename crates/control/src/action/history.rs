@@ -164,7 +164,7 @@ pub(crate) async fn tasks(call: &Call<'_>) -> Result<Map<String, Value>, Failure
     let (mut filter, range, target) = filter(call).await?;
     let state = call.arguments.text("task_state");
     filter.states = state.map(str::to_owned).into_iter().collect();
-    let keeps_history = call.session.about().is_vcenter();
+    let mut keeps_history = call.session.about().is_vcenter();
     let mut is_whole = true;
     let mut infos = call.session.recent_tasks().await.map_err(fault::failure)?;
     infos.retain(|info| {
@@ -179,6 +179,8 @@ pub(crate) async fn tasks(call: &Call<'_>) -> Result<Map<String, Value>, Failure
             .newest_tasks(&filter, MOST)
             .await
             .map_err(fault::failure)?;
+        keeps_history = history.is_some();
+        let history = history.unwrap_or_default();
         is_whole = history.len() < MOST as usize;
         infos.splice(0..0, history);
     }

@@ -111,7 +111,8 @@ impl Session {
     }
 
     /// The newest tasks of the server's history, at most `most` (1 to 1,000), in no order
-    /// (`TaskInfo`). A standalone host keeps none: see [`Session::recent_tasks`].
+    /// (`TaskInfo`); `None` where a server keeps none, as a standalone host: see
+    /// [`Session::recent_tasks`].
     ///
     /// `CreateCollectorForTasks`, its latest page, `DestroyCollector`.
     ///
@@ -121,11 +122,14 @@ impl Session {
         &self,
         filter: &HistoryFilter,
         most: u32,
-    ) -> Result<Vec<Value>, Error> {
+    ) -> Result<Option<Vec<Value>>, Error> {
         let manager = self.content().need("taskManager")?;
         let mut create = self.envelope("CreateCollectorForTasks", &manager);
         filter.write_tasks(&mut create);
-        self.latest_page(create, most).await
+        match self.latest_page(create, most).await {
+            Err(error) if lacks(&error) => Ok(None),
+            tasks => tasks.map(Some),
+        }
     }
 
     /// The tasks that are at work or ended some minutes ago (`TaskManager.recentTask`), in no order.
@@ -246,7 +250,7 @@ impl Session {
 }
 
 /// Whether the server has no such method.
-fn lacks(error: &Error) -> bool {
+pub(super) fn lacks(error: &Error) -> bool {
     ["MethodNotFound", "NotSupported", "NotImplemented"]
         .iter()
         .any(|kind| error.is_fault(kind))

@@ -3,6 +3,7 @@
 //! `TaskManager` and `TaskHistoryCollector` in the vSphere Web Services API; a standalone host has
 //! no collector and keeps its recent tasks alone, for some minutes after their end.
 
+use super::history::lacks;
 use crate::error::Error;
 use crate::session::Session;
 use crate::spec::FilterSpec;
@@ -53,10 +54,13 @@ impl Session {
     pub async fn tasks_of(&self, entity: &MoRef, since: &str) -> Result<Vec<PastTask>, Error> {
         let manager = self.content().need("taskManager")?;
         if self.about().is_vcenter() {
-            self.collected_tasks(&manager, entity, since).await
-        } else {
-            self.recent_tasks_of(&manager, entity).await
+            match self.collected_tasks(&manager, entity, since).await {
+                // A server of another make may have no collectors.
+                Err(error) if lacks(&error) => {}
+                tasks => return tasks,
+            }
         }
+        self.recent_tasks_of(&manager, entity).await
     }
 
     async fn collected_tasks(
