@@ -59,7 +59,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         "`vsphere` drives hyper itself, so that the number of connections is known",
     ),
     ("rustls", &["vsphere"], "TLS is decided in one room"),
-    ("tokio-rustls", &["vsphere"], "TLS is decided in one room"),
+    (
+        "tokio-rustls",
+        &["vsphere", "xtask"],
+        "TLS is decided in one room; the bench plays a server",
+    ),
     (
         "argon2",
         &["control"],
