@@ -3,6 +3,7 @@
 //! Every check names the file and what to do about it. `--write` brings the
 //! generated documents up to date; without it a stale one is a finding.
 
+mod actions;
 mod codes;
 mod edges;
 mod graph;
@@ -48,6 +49,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("requirements and their proofs", requirements::check),
     ("error codes and their pages", codes::check),
     ("the diagram of states", states::check),
+    (
+        "the reference of actions, and their coverage",
+        actions::check,
+    ),
     ("links between documents", links::check),
 ];
 

@@ -1,4 +1,5 @@
-//! The command line: the server, connection profiles and pins by hand, and the audit trail.
+//! The command line: the server, connection profiles and pins by hand, the audit trail, and the
+//! reference of all actions.
 //!
 //! A password is asked for in a terminal, or read from standard input when that is none.
 //! There is no argument for it: arguments are seen by everyone on the machine.
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::mcp;
 use crate::profile::{Profile, ProfileKind};
 use crate::program::Program;
+use crate::reference;
 use crate::table::Mode;
 
 /// How long a command waits for a server.
@@ -55,6 +57,8 @@ enum Command {
     /// The record of every call
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Print the reference of all actions, as Markdown
+    Actions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -122,6 +126,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 Ok(told(async |program| pins::perform(program, command)).await)
             }
             Command::Audit(command) => Ok(told(async |_| audit::perform(&command)).await),
+            Command::Actions => {
+                // A closed standard output is nobody's error.
+                let _ = write!(std::io::stdout(), "{}", reference::markdown());
+                Ok(ExitCode::SUCCESS)
+            }
         }
     })?;
     // A thread that still waits for standard input must not hold up the end.

@@ -40,6 +40,7 @@ mod probe;
 mod profile;
 mod program;
 mod property;
+mod reference;
 mod schema;
 mod table;
 
@@ -74,7 +75,7 @@ fn log_to_stderr() {
         .ok()
         .and_then(|level| level.parse().ok())
         .unwrap_or(LevelFilter::WARN);
-    let libraries = ["rmcp", "hyper", "hyper_util", "reqwest", "rustls"];
+    let libraries = ["rmcp", "hyper", "hyper_util", "rustls"];
     let targets = Targets::new()
         .with_default(level)
         .with_targets(libraries.map(|library| (library, level.min(LevelFilter::WARN))));

@@ -286,7 +286,7 @@ impl Platform {
 
 impl Needs {
     /// The arguments that come with it.
-    fn arguments(self) -> &'static [&'static str] {
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Needs::Home => &[],
             Needs::Server => argument::CONNECTION,

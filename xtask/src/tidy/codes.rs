@@ -14,7 +14,17 @@ const PAGES: &str = "docs/errors/";
 
 /// What has the form of a code and begins like one, and is none: properties of
 /// the vSphere API, and a file.
-const OTHERS: &[&str] = &["config.annotation", "config.toml", "config.version"];
+const OTHERS: &[&str] = &[
+    "config.annotation",
+    "config.certificate",
+    "config.files",
+    "config.firmware",
+    "config.toml",
+    "config.uplink",
+    "config.version",
+    "guest.disk",
+    "guest.net",
+];
 
 pub(super) fn check(repo: &Repo, findings: &mut Findings) -> Result<()> {
     let tables = || repo.rust().filter(|file| file.path.ends_with(TABLE));

@@ -20,7 +20,9 @@ pub(super) fn check(repo: &Repo, findings: &mut Findings) -> Result<()> {
                 format_args!("folder and package have one name: call it `{name}`"),
             );
         }
-        if !manifest.text.contains("[lints]\nworkspace = true") {
+        // A workspace of its own inherits nothing.
+        let is_apart = manifest.text.lines().any(|line| line == "[workspace]");
+        if !is_apart && !manifest.text.contains("[lints]\nworkspace = true") {
             findings.add(
                 &manifest.path,
                 "add `[lints]` with `workspace = true`: every crate keeps the same rules",

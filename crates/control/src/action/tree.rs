@@ -189,7 +189,7 @@ impl Tree {
         }))
     }
 
-    /// Whether `path` leads to the snapshot: `/root/child`, or its end, as `parent/child`.
+    /// Whether `path` leads to the snapshot: `/first/child`, or its end, as `parent/child`.
     fn lies_at(&self, at: usize, path: &str) -> bool {
         let (from_root, path) = match path.strip_prefix('/') {
             Some(path) => (true, path),
