@@ -40,7 +40,7 @@ pub(crate) async fn task(call: &Call<'_>) -> Result<Map<String, Value>, Failure>
     look.insert("action".to_owned(), json!("get_task"));
     look.insert("task".to_owned(), json!(id));
     look.extend(crate::connection::same_way(call.arguments));
-    let pointed = |state: &str| Map::from_iter([("/task/state".to_owned(), Value::from(state))]);
+    let pointed = |at: &str, value: &str| Map::from_iter([(at.to_owned(), Value::from(value))]);
     let plan = Plan {
         target,
         changed: !is_over,
@@ -53,8 +53,9 @@ pub(crate) async fn task(call: &Call<'_>) -> Result<Map<String, Value>, Failure>
         undo: Undo::none("A cancelled task is not taken up again: what it has done stays"),
         verify: Some(Verify {
             arguments: look,
-            before: pointed(&state),
-            after: pointed("error"),
+            before: pointed("/task/state", &state),
+            // A task that failed for a reason of its own was not cancelled.
+            after: pointed("/task/error/type", CANCELLED),
         }),
         warnings: vec![
             "A task that is cancelled leaves what it has done so far; the server may end it with success all the same".to_owned(),
@@ -91,7 +92,11 @@ impl Deed for Cancel {
             vm: None,
         };
         let outcome = call.session.wait(&self.task, &wait).await;
-        match outcome.map_err(|error| fault::failure(error).leaving(ErrorEffect::Unknown))? {
+        let outcome = outcome.map_err(|error| {
+            call.sent.lost();
+            fault::failure(error).leaving(ErrorEffect::Unknown)
+        });
+        match outcome? {
             Outcome::Failed(fault) if fault.kind == CANCELLED => Ok(Done::default()),
             Outcome::Success(_) => Ok(too_late(ended("success", None))),
             Outcome::Failed(fault) => {

@@ -1,11 +1,12 @@
 //! A server that passes everything on to a simulator, except what it is told to spoil.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 
 use crate::fake::{Fake, Identity, Reply, Seen};
+use crate::support::PATIENCE;
 use crate::vcsim::Vcsim;
 
 /// What becomes of an answer.
@@ -61,6 +62,8 @@ pub(crate) struct Ground {
     /// Where it listens, at 127.0.0.1.
     pub(crate) port: u16,
     state: Arc<Mutex<State>>,
+    /// Told of each logout.
+    closed: Arc<Condvar>,
     _runtime: Runtime,
 }
 
@@ -79,19 +82,23 @@ impl Ground {
             .build()
             .unwrap();
         let state: Arc<Mutex<State>> = Arc::default();
-        let shared = Arc::clone(&state);
+        let closed: Arc<Condvar> = Arc::default();
+        let (shared, told) = (Arc::clone(&state), Arc::clone(&closed));
         let script = move |seen: &Seen| {
             let forward = || {
                 tokio::task::block_in_place(|| {
                     Handle::current().block_on(forward(&client, &upstream, seen))
                 })
             };
-            answer(&shared, seen, forward)
+            let reply = answer(&shared, seen, forward);
+            told.notify_all();
+            reply
         };
         let fake = runtime.block_on(Fake::start(Identity::self_signed(), script));
         Self {
             port: fake.port,
             state,
+            closed,
             _runtime: runtime,
         }
     }
@@ -113,10 +120,12 @@ impl Ground {
         own.cloned().collect()
     }
 
-    /// How many sessions were opened and not closed.
-    pub(crate) fn open_sessions(&self) -> usize {
+    /// Waits until every session that was opened is closed.
+    pub(crate) fn no_session_is_left(&self) {
         let state = self.state.lock().unwrap();
-        state.logins - state.logouts
+        let open = |state: &mut State| state.logins > state.logouts;
+        let waited = self.closed.wait_timeout_while(state, PATIENCE, open);
+        assert!(!waited.unwrap().1.timed_out(), "a session is left");
     }
 }
 

@@ -137,7 +137,7 @@ fn what_a_program_does_badly_or_leaves_open_is_never_a_success() {
     });
     run(&forgotten, json!({})).fails("guest.process_lost", "unknown");
     let lost = scene(|seen| (seen.method == "StartProgramInGuest").then_some(Reply::Close));
-    run(&lost, json!({})).fails("connection.lost", "unknown");
+    run(&lost, json!({})).is_lost();
     assert_eq!(
         lost.was_sent("StartProgramInGuest"),
         1,

@@ -104,6 +104,13 @@ impl Answer {
         self.body["code"].as_str().unwrap()
     }
 
+    /// The answer to a change was lost, and what came of it could not be seen.
+    pub(crate) fn is_lost(&self) -> &Value {
+        let body = self.fails("vsphere.lost_answer", "unknown");
+        assert_eq!(body["cause"]["code"], "connection.lost", "{body}");
+        body
+    }
+
     /// A failure with this code and effect.
     pub(crate) fn fails(&self, code: &str, effect: &str) -> &Value {
         assert_eq!(self.code(), code, "{}", self.body);

@@ -32,6 +32,15 @@ fn task(state: &str, cancelable: bool) -> Reply {
     ))
 }
 
+fn failed_task(kind: &str) -> Reply {
+    objects(&format!(
+        "<objects><obj type=\"Task\">task-7</obj><propSet><name>info</name><val>\
+         <key>task-7</key><task type=\"Task\">task-7</task><state>error</state>\
+         <error><fault xsi:type=\"{kind}\"/><localizedMessage>over</localizedMessage></error>\
+         </val></propSet></objects>"
+    ))
+}
+
 fn cancelling(
     cancelable: bool,
     end: fn() -> Reply,
@@ -92,8 +101,25 @@ fn a_task_that_goes_on_or_cannot_be_cancelled_is_never_said_to_be_cancelled() {
         _ => None,
     };
     let scene = Scene::new(|_| String::new(), lost);
-    cancel(&scene, json!({})).fails("connection.lost", "unknown");
+    cancel(&scene, json!({})).is_lost();
     assert_eq!(scene.was_sent("CancelTask"), 1);
+}
+
+#[test]
+fn c9_a_task_that_failed_by_itself_is_not_taken_for_cancelled_when_the_answer_is_lost() {
+    let lost = |kind: &'static str| {
+        let script = move |seen: &Seen| match seen.method.as_str() {
+            "CancelTask" => Some(Reply::Close),
+            "RetrievePropertiesEx" if seen.nth == 0 => Some(task("running", true)),
+            "RetrievePropertiesEx" => Some(failed_task(kind)),
+            _ => None,
+        };
+        cancel(&Scene::new(|_| String::new(), script), json!({}))
+    };
+    lost("FileFault").is_lost();
+    let done = lost("RequestCanceled").ok();
+    assert_eq!(done["changed"], true);
+    assert_eq!(done["lost_answer"]["found_by"], "state");
 }
 
 /// A machine whose Tools are so.
@@ -131,9 +157,7 @@ fn a_guest_that_does_not_do_as_asked_is_unknown_and_never_forced() {
         let sent = method.to_owned();
         let lost = move |seen: &Seen| (seen.method == sent).then_some(Reply::Close);
         let scene = Scene::new(|_| guest("poweredOn", UP), lost);
-        scene
-            .call(action, json!({}))
-            .fails("connection.lost", "unknown");
+        scene.call(action, json!({})).is_lost();
         assert_eq!(scene.was_sent(method), 1, "a change is sent once");
         let scene = Scene::new(|_| guest("poweredOn", DOWN), |_| None);
         scene

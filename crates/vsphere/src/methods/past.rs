@@ -89,10 +89,21 @@ impl Session {
                 effect: crate::Effect::None,
             });
         };
-        // A new collector stands at the latest tasks, and reads on from there. The logout destroys it.
-        let rewind = self.envelope("RewindCollector", &collector);
+        let tasks = self.past_of(&collector, entity).await;
+        // A server has few of them.
+        let destroy = self.envelope("DestroyCollector", &collector);
+        if let Err(error) = self.call(destroy, Deed::Once).await {
+            // The logout frees it.
+            tracing::debug!(%error, "destroying a history collector");
+        }
+        tasks
+    }
+
+    async fn past_of(&self, collector: &MoRef, entity: &MoRef) -> Result<Vec<PastTask>, Error> {
+        // A new collector stands at the latest tasks, and reads on from there.
+        let rewind = self.envelope("RewindCollector", collector);
         self.call(rewind, Deed::Read).await?;
-        let mut read = self.envelope("ReadNextTasks", &collector);
+        let mut read = self.envelope("ReadNextTasks", collector);
         read.text("maxCount", &MOST.to_string());
         let answer = self.http().call(read, Deed::Read).await?;
         let tasks = answer.all("returnval").filter(|info| is_of(info, entity));
