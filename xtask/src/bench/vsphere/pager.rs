@@ -33,18 +33,21 @@ pub(super) struct Pager {
 impl Pager {
     /// Starts one in a thread of its own, in front of the server at that address.
     pub(super) fn start(upstream: SocketAddr) -> Result<Self> {
+        let acceptor = acceptor()?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .context("the pager could not listen")?;
+        let port = listener.local_addr()?.port();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let acceptor = acceptor()?;
-        let listener = runtime
-            .block_on(TcpListener::bind(("127.0.0.1", 0)))
-            .context("the pager could not listen")?;
-        let port = listener.local_addr()?.port();
         let (end, ended) = oneshot::channel();
         let thread = thread::spawn(move || {
             let kept = Arc::new(Mutex::new(Kept::default()));
             runtime.block_on(async {
+                let Ok(listener) = TcpListener::from_std(listener) else {
+                    return; // Whoever connects is told by the silence.
+                };
                 tokio::select! {
                     () = serve(listener, acceptor, upstream, kept) => {}
                     _ = ended => {}

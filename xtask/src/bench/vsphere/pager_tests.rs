@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Kept, MOST, Paged, between, body, converse, header, pages};
+use super::{Kept, MOST, Paged, Pager, between, body, converse, header, pages};
 
 fn object(n: usize) -> String {
     format!("<objects><obj type=\"VirtualMachine\">vm-{n}</obj></objects>")
@@ -149,4 +149,18 @@ fn a_client_that_continues_gets_all_and_one_that_makes_up_a_token_nothing() -> R
         tokio::try_join!(talk, served)?;
         Ok(())
     })
+}
+
+#[test]
+fn it_starts_within_a_runtime_and_ends_when_it_is_dropped() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let port = runtime.block_on(async {
+        let pager = Pager::start(upstream(1).await?)?;
+        std::net::TcpStream::connect(("127.0.0.1", pager.port))?;
+        anyhow::Ok(pager.port)
+    })?;
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    Ok(())
 }
