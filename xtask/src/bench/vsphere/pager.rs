@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -279,10 +279,33 @@ async fn request<S: AsyncRead + Unpin>(
         }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let length = header(&head, "content-length").and_then(|value| value.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    client.read_exact(&mut body).await?;
+    let mut body = Vec::new();
+    if header(&head, "transfer-encoding").is_some_and(|how| how.eq_ignore_ascii_case("chunked")) {
+        loop {
+            let size = line(client).await?;
+            let size = size.split(';').next().unwrap_or_default().trim();
+            let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
+            let from = body.len();
+            body.resize(from + size, 0);
+            client.read_exact(&mut body[from..]).await?;
+            // The end of the piece; after the last one, there are no trailers to expect.
+            line(client).await?;
+            if size == 0 {
+                break;
+            }
+        }
+    } else if let Some(length) = header(&head, "content-length") {
+        body.resize(length.parse().map_err(io::Error::other)?, 0);
+        client.read_exact(&mut body).await?;
+    }
     Ok(Some((head, body)))
+}
+
+async fn line<S: AsyncRead + Unpin>(client: &mut BufReader<S>) -> io::Result<String> {
+    let mut line = String::new();
+    let mut limited = client.take(HEAD as u64);
+    limited.read_line(&mut line).await?;
+    Ok(line)
 }
 
 /// The value of a header, by its name in lower case.
