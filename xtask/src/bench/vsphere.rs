@@ -34,7 +34,7 @@ struct Size {
 }
 
 const FULL: Size = Size {
-    inventories: &[(1_000, 5), (10_000, 5), (50_000, 2)],
+    inventories: &[(1_000, 5), (10_000, 5), (50_000, 1)],
     paged: 10_000,
     one_of: 10_000,
     rounds: 20,

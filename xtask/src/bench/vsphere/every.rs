@@ -33,6 +33,9 @@ pub(super) async fn measure(tools: &Tools, size: &Size, report: &mut Report) -> 
         seen.rows(tools, vms, "", &mut rows);
         promises.of(&seen, tools, vms, "");
         let rounds = if vms > COMPARED { 1 } else { PAGED_ROUNDS };
+        for row in rows.iter().rev().take(4).rev() {
+            println!("  {}: {} ({})", row.what, row.value, row.against);
+        }
         rows.push(pages(tools, &lab, vms, rounds, seen.export.wall).await?);
     }
     report.table("vsphere-every", &rows);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -33,18 +33,21 @@ pub(super) struct Pager {
 impl Pager {
     /// Starts one in a thread of its own, in front of the server at that address.
     pub(super) fn start(upstream: SocketAddr) -> Result<Self> {
+        let acceptor = acceptor()?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .context("the pager could not listen")?;
+        let port = listener.local_addr()?.port();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let acceptor = acceptor()?;
-        let listener = runtime
-            .block_on(TcpListener::bind(("127.0.0.1", 0)))
-            .context("the pager could not listen")?;
-        let port = listener.local_addr()?.port();
         let (end, ended) = oneshot::channel();
         let thread = thread::spawn(move || {
             let kept = Arc::new(Mutex::new(Kept::default()));
             runtime.block_on(async {
+                let Ok(listener) = TcpListener::from_std(listener) else {
+                    return; // Whoever connects is told by the silence.
+                };
                 tokio::select! {
                     () = serve(listener, acceptor, upstream, kept) => {}
                     _ = ended => {}
@@ -276,10 +279,33 @@ async fn request<S: AsyncRead + Unpin>(
         }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let length = header(&head, "content-length").and_then(|value| value.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    client.read_exact(&mut body).await?;
+    let mut body = Vec::new();
+    if header(&head, "transfer-encoding").is_some_and(|how| how.eq_ignore_ascii_case("chunked")) {
+        loop {
+            let size = line(client).await?;
+            let size = size.split(';').next().unwrap_or_default().trim();
+            let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
+            let from = body.len();
+            body.resize(from + size, 0);
+            client.read_exact(&mut body[from..]).await?;
+            // The end of the piece; after the last one, there are no trailers to expect.
+            line(client).await?;
+            if size == 0 {
+                break;
+            }
+        }
+    } else if let Some(length) = header(&head, "content-length") {
+        body.resize(length.parse().map_err(io::Error::other)?, 0);
+        client.read_exact(&mut body).await?;
+    }
     Ok(Some((head, body)))
+}
+
+async fn line<S: AsyncRead + Unpin>(client: &mut BufReader<S>) -> io::Result<String> {
+    let mut line = String::new();
+    let mut limited = client.take(HEAD as u64);
+    limited.read_line(&mut line).await?;
+    Ok(line)
 }
 
 /// The value of a header, by its name in lower case.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Kept, MOST, Paged, between, body, converse, header, pages};
+use super::{Kept, MOST, Paged, Pager, between, body, converse, header, pages, request};
 
 fn object(n: usize) -> String {
     format!("<objects><obj type=\"VirtualMachine\">vm-{n}</obj></objects>")
@@ -147,6 +147,36 @@ fn a_client_that_continues_gets_all_and_one_that_makes_up_a_token_nothing() -> R
             anyhow::Ok(())
         };
         tokio::try_join!(talk, served)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn it_starts_within_a_runtime_and_ends_when_it_is_dropped() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let port = runtime.block_on(async {
+        let pager = Pager::start(upstream(1).await?)?;
+        std::net::TcpStream::connect(("127.0.0.1", pager.port))?;
+        anyhow::Ok(pager.port)
+    })?;
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_request_in_pieces_is_read_whole() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(async {
+        let sent = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\na;x\r\n0123456789\r\n0\r\n\r\n\
+            POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nxy";
+        let mut client = BufReader::new(&sent[..]);
+        for expected in [&b"abc0123456789"[..], b"xy"] {
+            let (_, body) = request(&mut client).await?.context("no request")?;
+            assert_eq!(body, expected);
+        }
+        assert!(request(&mut client).await?.is_none());
         Ok(())
     })
 }
