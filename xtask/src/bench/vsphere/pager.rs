@@ -117,9 +117,7 @@ impl Kept {
 
     /// What a client that continues gets: nothing if the token is not one of ours.
     fn continued(&mut self, request: &str) -> Option<Vec<u8>> {
-        let (paged, nth) = self
-            .answers
-            .remove(between(request, "<token>", "</token>")?)?;
+        let (paged, nth) = self.answers.remove(token_in(request)?)?;
         Some(self.page(&paged, nth, CONTINUE))
     }
 }
@@ -179,6 +177,12 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     None
 }
 
+/// The token in a request: some clients give it a type.
+fn token_in(request: &str) -> Option<&str> {
+    let (_, token) = between(request, "<token", "</token>")?.split_once('>')?;
+    Some(token)
+}
+
 fn between<'t>(text: &'t str, open: &str, close: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(open)?;
     rest.split_once(close).map(|(inner, _)| inner)
@@ -222,7 +226,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
                 None => reply("400 Bad Request", "", b"no such token"),
             }
         } else if paged(CANCEL) {
-            if let Some(token) = between(&text, "<token>", "</token>") {
+            if let Some(token) = token_in(&text) {
                 hold().answers.remove(token);
             }
             reply("200 OK", "", &body_of_nothing(CANCEL))

@@ -62,7 +62,7 @@ fn a_token_is_good_for_one_page() {
         let Some(token) = between(&text, "<token>", "</token>") else {
             break;
         };
-        let request = format!("<token>{token}</token>");
+        let request = format!("<token xsi:type=\"xsd:string\">{token}</token>");
         page = kept.continued(&request).unwrap_or_default();
         assert!(text.find("<token>") < text.find("<objects>"));
         assert!(kept.continued(&request).is_none());
