@@ -36,7 +36,7 @@ fn paged(seen: &Seen, objects: &[String]) -> Option<Reply> {
 }
 
 fn machine(n: usize) -> String {
-    let state = if n % 5 == 0 {
+    let state = if n.is_multiple_of(5) {
         "poweredOff"
     } else {
         "poweredOn"

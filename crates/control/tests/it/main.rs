@@ -24,6 +24,7 @@ mod history;
 mod hosts;
 mod keys;
 mod lists;
+mod lists_narrowed;
 mod lists_scripted;
 mod load;
 mod lost;
