@@ -3,12 +3,15 @@
 //! `null` and the empty string count as not given, since agents fill in what they have
 //! nothing for. Everything else that does not fit is refused, never repaired.
 
+mod refusal;
+
 use guard::secret::{HIDDEN, Secret};
-use guard::text::{is_clean, sanitize_to};
+use guard::text::sanitize_to;
 use serde_json::{Map, Number, Value};
 
 use crate::failure::{Failure, nearest};
-use crate::table::{Action, Argument, Kind, Mode, arguments};
+use crate::table::{Action, Argument, Kind, Mode};
+use refusal::{no_such_word, not_taken, text_fits, type_of, unknown, wrong_type};
 
 /// How much of a wrong word is shown again.
 const ECHO: usize = 60;
@@ -281,96 +284,6 @@ pub(crate) fn whole(number: &Number) -> Option<i64> {
     number
         .as_i64()
         .or_else(|| number.as_f64().filter(of_float).map(|float| float as i64))
-}
-
-fn text_fits(name: &'static str, text: &str, longest: usize) -> Result<(), Failure> {
-    let length = text.chars().count();
-    if length > longest {
-        return Err(Failure::new(
-            "argument.too_long",
-            format!("Shorten `{name}` to {longest} characters: it has {length}"),
-        )
-        .with("argument", name));
-    }
-    if !is_clean(text) {
-        return Err(Failure::new(
-            "argument.unclean",
-            format!(
-                "Remove the control or invisible characters from `{name}`: a value that holds them is not used, \
-                 since an altered one could name another object"
-            ),
-        )
-        .with("argument", name));
-    }
-    Ok(())
-}
-
-fn no_such_word(name: &'static str, given: &str, allowed: &[&'static str]) -> Failure {
-    let near = nearest(given, allowed.iter().copied());
-    let remedy = match near.first() {
-        Some(best) => format!("Pass `{best}` as `{name}`, or another of those in `allowed`"),
-        None => format!("Pass one of those in `allowed` as `{name}`"),
-    };
-    let shown = sanitize_to(given, ECHO);
-    Failure::new(
-        "argument.out_of_range",
-        format!("{remedy}: `{shown}` is none of them"),
-    )
-    .with("argument", name)
-    .with("allowed", allowed.to_vec())
-}
-
-fn wrong_type(name: &'static str, wanted: &str, given: &Value) -> Failure {
-    Failure::new(
-        "argument.wrong_type",
-        format!("Pass `{name}` as {wanted}: it is {}", type_of(given)),
-    )
-    .with("argument", name)
-}
-
-fn unknown(row: &Action, name: &str) -> Failure {
-    let shown = sanitize_to(name, ECHO);
-    let near = nearest(
-        name,
-        arguments()
-            .map(|argument| argument.name)
-            .filter(|name| row.takes(name)),
-    );
-    let remedy = match near.first() {
-        Some(best) => format!("Pass `{best}` if that is meant, or leave it out"),
-        None => "Leave it out, or pass one of those in `allowed`".to_owned(),
-    };
-    Failure::new(
-        "argument.unknown",
-        format!("{remedy}: there is no argument `{shown}`"),
-    )
-    .with("given", shown)
-    .with("nearest", near)
-    .with("allowed", allowed(row))
-}
-
-fn not_taken(row: &Action, name: &str) -> Failure {
-    Failure::new(
-        "argument.not_taken",
-        format!("Leave out `{name}`: `{}` does not take it", row.word),
-    )
-    .with("given", name)
-    .with("allowed", allowed(row))
-}
-
-fn allowed(row: &Action) -> Vec<&'static str> {
-    row.arguments().map(|argument| argument.name).collect()
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

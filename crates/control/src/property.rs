@@ -199,6 +199,7 @@ fn grow(fields: &[Field], above: &str, depth: usize, all: &mut Vec<String>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

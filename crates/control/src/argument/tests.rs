@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::table::arguments;
 
 fn read(raw: Value) -> Result<Arguments, Failure> {
     let mut raw = raw.as_object().unwrap().clone();

@@ -221,6 +221,7 @@ fn bound_to(version: u64, user: &str, name: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Lists of the inventory: what they hold, narrowed, sorted, in summary and by property.
+//! Lists of the inventory: what they hold, sorted, in pages, and how one machine is named.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub(crate) fn rows<'a>(answer: &'a Value, field: &str) -> &'a Vec<Value> {
         .unwrap_or_else(|| panic!("{answer}"))
 }
 
-fn names<'a>(answer: &'a Value, field: &str) -> Vec<&'a str> {
+pub(crate) fn names<'a>(answer: &'a Value, field: &str) -> Vec<&'a str> {
     let names = rows(answer, field)
         .iter()
         .map(|row| row["name"].as_str().unwrap());
@@ -137,73 +137,6 @@ fn clusters_networks_and_hosts_say_what_kind_they_are_of() {
     wrong.fails("object.not_found", "none");
     lab.call("get_host", json!({}))
         .fails("argument.missing", "none");
-}
-
-#[test]
-fn c10_exactly_the_fields_that_are_asked_for_come_with_their_types() {
-    let lab = Lab::new(&["-vm", "1"]);
-    let fields = json!([
-        "config.hardware.numCPU",
-        "runtime.host",
-        "summary.config.template",
-        "config.files",
-        "network"
-    ]);
-    let answer = lab
-        .call("list_vms", json!({ "fields": fields, "limit": 1 }))
-        .ok();
-    let row = &answer["vms"][0];
-    assert!(
-        row["power_state"].is_null() && row["moref"].is_string(),
-        "{row}"
-    );
-    let fields = &row["fields"];
-    assert_eq!(fields.as_object().unwrap().len(), 5, "{row}");
-    assert_eq!(fields["config.hardware.numCPU"], 1);
-    assert_eq!(fields["summary.config.template"], false);
-    assert!(
-        fields["runtime.host"]
-            .as_str()
-            .unwrap()
-            .starts_with("HostSystem:")
-    );
-    assert!(fields["config.files"]["vmPathName"].is_string());
-    assert!(fields["network"].is_array());
-    // What may hold secrets comes only when it is asked for by itself.
-    let moref = row["moref"].clone();
-    let set = format!(
-        "<ReconfigVM_Task xmlns=\"urn:vim25\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
-         xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\"><_this type=\"VirtualMachine\">{}</_this><spec><extraConfig>\
-         <key>guestinfo.token</key><value xsi:type=\"xsd:string\">hush-hush</value></extraConfig></spec></ReconfigVM_Task>",
-        moref.as_str().unwrap()
-    );
-    soap(&lab.vcsim, &[set]);
-    let whole = lab
-        .call("get_vm", json!({ "moref": moref, "fields": ["config"] }))
-        .ok();
-    assert!(whole["vm"]["fields"]["config"].is_object(), "{whole}");
-    assert!(!whole.to_string().contains("hush-hush"));
-    let exact = lab
-        .call(
-            "get_vm",
-            json!({ "moref": moref, "fields": ["config.extraConfig"] }),
-        )
-        .ok();
-    assert!(exact.to_string().contains("hush-hush"), "{exact}");
-    // A type's own fields are not asked of its siblings.
-    let networks = lab
-        .call(
-            "list_networks",
-            json!({ "fields": ["key", "summary.accessible"] }),
-        )
-        .ok();
-    assert!(
-        rows(&networks, "networks")
-            .iter()
-            .any(|row| row["fields"]["key"].is_string()),
-        "{networks}"
-    );
-    lab.no_session_is_left();
 }
 
 #[test]

@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::print_stdout,
     reason = "a test may fail loudly"
 )]
 
@@ -17,7 +16,6 @@ mod every_action;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
-mod filters;
 mod ground;
 mod guests;
 mod hardware;
@@ -26,6 +24,7 @@ mod history;
 mod hosts;
 mod keys;
 mod lists;
+mod lists_narrowed;
 mod lists_scripted;
 mod load;
 mod lost;
