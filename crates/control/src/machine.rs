@@ -69,13 +69,12 @@ impl Machine {
         let mut paths: Vec<&str> = PATHS.iter().chain(more).copied().chain(by_key).collect();
         paths.sort_unstable();
         paths.dedup();
-        let (object, containers) = tokio::join!(
-            call.session.properties(&reference, &paths),
-            Containers::read(call.session)
-        );
+        // One after the other: at the same time they would need two connections, and a handshake
+        // takes longer than a small answer.
+        let object = call.session.properties(&reference, &paths).await;
         let object = object.map_err(fault::failure)?.filter(is_machine);
         let object = object.ok_or_else(|| find::not_found(call.arguments))?;
-        let path = containers?.path_of(&object);
+        let path = Containers::read(call.session).await?.path_of(&object);
         let machine = Self {
             reference,
             object,

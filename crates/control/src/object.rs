@@ -138,11 +138,9 @@ impl Found {
             .map_err(fault::failure)?;
         let types: &[(&str, &[&str])] = &[(of.kind, &["name", "parent"])];
         let spec = [FilterSpec::inventory(&root, types)];
-        let (objects, containers) = tokio::join!(
-            call.session.collect(&spec),
-            Containers::read_types(call.session, ABOVE)
-        );
-        let (objects, containers) = (objects.map_err(fault::failure)?, containers?);
+        // One after the other, over one connection.
+        let objects = call.session.collect(&spec).await.map_err(fault::failure)?;
+        let containers = Containers::read_types(call.session, ABOVE).await?;
         let all: Vec<(Object, String)> = objects
             .into_iter()
             .map(|object| {

@@ -228,11 +228,8 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Failure> 
     paths.extend(DETAIL);
     paths.extend(fields.iter().copied());
     let above: Vec<&str> = VMS.above.iter().chain(VMS.more_above).copied().collect();
-    let (machine, names) = tokio::join!(
-        Machine::find(call, &paths),
-        Containers::read_types(call.session, &above)
-    );
-    let (machine, names) = (machine?, names?);
+    let machine = Machine::find(call, &paths).await?;
+    let names = Containers::read_types(call.session, &above).await?;
     let object = &machine.object;
     let mut vm = column::row(object, &columns, &names);
     let whole = |path: &str| json!(object.get(path).and_then(vsphere::Value::as_i64));
