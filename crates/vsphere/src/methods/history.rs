@@ -166,23 +166,31 @@ impl Session {
 
     /// Makes a collector, reads its newest page, and destroys it, whatever came of the reading.
     async fn latest_page(&self, create: Envelope, most: u32) -> Result<Vec<Value>, Error> {
+        let collector = self.history_collector(create).await?;
+        let page = self.page_of(&collector, most).await;
+        self.destroy_collector(&collector).await;
+        page
+    }
+
+    /// Makes a history collector. A server has few of them: see [`Session::destroy_collector`].
+    pub(super) async fn history_collector(&self, create: Envelope) -> Result<MoRef, Error> {
         let method = create.method();
         let answer = self.call(create, Deed::Read).await?;
-        let collector =
-            answer
-                .and_then(|value| value.as_moref())
-                .ok_or_else(|| Error::Malformed {
-                    call: method,
-                    reason: "it names no collector".into(),
-                    effect: crate::Effect::None,
-                })?;
-        let page = self.page_of(&collector, most).await;
-        let destroy = self.envelope("DestroyCollector", &collector);
+        answer
+            .and_then(|value| value.as_moref())
+            .ok_or_else(|| Error::Malformed {
+                call: method,
+                reason: "it names no collector".into(),
+                effect: crate::Effect::None,
+            })
+    }
+
+    /// Gives a history collector back. If that fails, the logout frees it.
+    pub(super) async fn destroy_collector(&self, collector: &MoRef) {
+        let destroy = self.envelope("DestroyCollector", collector);
         if let Err(error) = self.call(destroy, Deed::Once).await {
-            // The logout frees it.
             tracing::debug!(%error, "destroying a history collector");
         }
-        page
     }
 
     async fn page_of(&self, collector: &MoRef, most: u32) -> Result<Vec<Value>, Error> {

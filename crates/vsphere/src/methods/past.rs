@@ -6,7 +6,6 @@
 use super::history::lacks;
 use crate::error::Error;
 use crate::session::Session;
-use crate::spec::FilterSpec;
 use crate::transport::Deed;
 use crate::value::{MoRef, Value};
 
@@ -60,7 +59,9 @@ impl Session {
                 tasks => return tasks,
             }
         }
-        self.recent_tasks_of(&manager, entity).await
+        let recent = self.recent_tasks().await?;
+        let of_entity = recent.iter().filter(|info| is_of(info, entity));
+        Ok(of_entity.map(PastTask::from_value).collect())
     }
 
     async fn collected_tasks(
@@ -81,21 +82,9 @@ impl Session {
             .text("beginTime", since)
             .close("time")
             .close("filter");
-        let collector = self.call(create, Deed::Read).await?;
-        let Some(collector) = collector.and_then(|value| value.as_moref()) else {
-            return Err(Error::Malformed {
-                call: "CreateCollectorForTasks",
-                reason: "it names no collector".into(),
-                effect: crate::Effect::None,
-            });
-        };
+        let collector = self.history_collector(create).await?;
         let tasks = self.past_of(&collector, entity).await;
-        // A server has few of them.
-        let destroy = self.envelope("DestroyCollector", &collector);
-        if let Err(error) = self.call(destroy, Deed::Once).await {
-            // The logout frees it.
-            tracing::debug!(%error, "destroying a history collector");
-        }
+        self.destroy_collector(&collector).await;
         tasks
     }
 
@@ -108,30 +97,5 @@ impl Session {
         let answer = self.http().call(read, Deed::Read).await?;
         let tasks = answer.all("returnval").filter(|info| is_of(info, entity));
         Ok(tasks.map(PastTask::from_value).collect())
-    }
-
-    async fn recent_tasks_of(
-        &self,
-        manager: &MoRef,
-        entity: &MoRef,
-    ) -> Result<Vec<PastTask>, Error> {
-        let object = self.properties(manager, &["recentTask"]).await?;
-        let recent: Vec<MoRef> = object
-            .as_ref()
-            .and_then(|object| object.get("recentTask"))
-            .into_iter()
-            .flat_map(Value::items)
-            .filter_map(Value::as_moref)
-            .collect();
-        if recent.is_empty() {
-            return Ok(Vec::new());
-        }
-        let spec = FilterSpec::objects("Task", &recent, &["info"]);
-        let objects = self.collect(&[spec]).await?;
-        let infos = objects.iter().filter_map(|object| object.get("info"));
-        Ok(infos
-            .filter(|info| is_of(info, entity))
-            .map(PastTask::from_value)
-            .collect())
     }
 }
