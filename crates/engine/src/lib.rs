@@ -303,12 +303,14 @@ impl<P: Ports> Engine<P> {
     pub async fn resume(&self, id: &WorkflowId, by: Principal) -> Result<(), Refusal> {
         let live = self.live(id).await?;
         live.refresh(self).await?;
-        let state = live.shown().state;
+        let mut state = live.shown().state;
         if state.status().is_busy() {
             if live.adopt(self, &by.account).await? {
                 return Ok(());
             }
-            if !live.owned() {
+            // What it is now: somebody may have brought it to rest meanwhile.
+            state = live.shown().state;
+            if state.status().is_busy() && !live.owned() {
                 return Err(store_refusal(&JournalError::Owned));
             }
         }

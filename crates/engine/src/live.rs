@@ -302,10 +302,12 @@ impl Live {
             self.rest_if_idle(engine, &core).await;
             return Ok(false);
         }
+        let epoch = core.state.epoch;
         let turn = Some((actor.to_owned(), Command::Adopt));
         let effects = self.settle(engine, &mut core, turn).await?;
         self.follow(engine, &mut core, effects).await;
-        Ok(true)
+        // Somebody may have ended it in the very moment: then nothing was taken over.
+        Ok(core.saved.epoch > epoch)
     }
 
     /// Takes a workflow over as soon as its owner is gone: it may live a moment longer than it

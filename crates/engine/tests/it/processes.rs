@@ -55,6 +55,33 @@ async fn p18_whoever_is_overtaken_by_another_process_is_told_so() {
 }
 
 #[tokio::test]
+async fn p18_whoever_takes_over_what_another_one_ends_is_told_so() {
+    let outside = outside();
+    let (a, b) = (World::process(&outside, 1), World::process(&outside, 2));
+    let left = World::process(&outside, 3);
+    let id = begun(&left, STEPS).await;
+    let plan = open_approval(&left, &id).await;
+    let approved = left.approve(&id, plan, person(), String::new(), vec![]);
+    approved.await.unwrap();
+    // Its owner ends with nothing in flight. The one who takes it over has not stored that yet
+    // when the other one cancels it.
+    outside.dead.lock().unwrap().insert(3);
+    let slow = outside.storing.lock().await;
+    let resumed = a.resume(&id, person());
+    let cancelled = async {
+        let cancelled = b.cancel(&id, person()).await;
+        drop(slow);
+        cancelled
+    };
+    let (resumed, cancelled) = tokio::join!(resumed, cancelled);
+    assert_eq!(cancelled, Ok(()));
+    assert_eq!(resumed.unwrap_err().code, "workflow.not_paused");
+    assert_eq!(outside.journal.count(&id, "adopted"), 0);
+    assert_eq!(outside.owner(&id), None);
+    assert_eq!(ledger(&outside), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn p18_whoever_is_overtaken_in_one_thing_is_told_of_that_one_alone() {
     let outside = outside();
     let a = World::process_with(&outside, 1, |settings| settings.linger = LONG);
