@@ -37,6 +37,7 @@ mod dispatch;
 mod failure;
 mod fingerprint;
 mod lines;
+mod outbox;
 mod pool;
 mod process;
 pub mod reply;

@@ -18,9 +18,10 @@ use rmcp::model::{ClientRequest, JsonRpcMessage, RequestId, ServerResult};
 use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use serde_json::{Map, Value};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::lines::{Line, Lines, id_of_prefix, number};
+use crate::outbox::Outbox;
 use crate::scrub::Scrub;
 
 /// How many lines of noise are logged; the others are only counted.
@@ -136,7 +137,7 @@ impl Board {
     }
 
     /// The first byte of a request is about to be written. False: nobody waits any more.
-    fn begin(&self, id: i64) -> bool {
+    pub(crate) fn begin(&self, id: i64) -> bool {
         let mut stages = self.stages();
         if matches!(stages.get(&id), Some(Stage::Abandoned)) {
             stages.remove(&id);
@@ -146,8 +147,16 @@ impl Board {
         true
     }
 
+    /// Not even the first byte went out so far; one may yet.
+    pub(crate) fn put_off(&self, id: i64) {
+        let mut stages = self.stages();
+        if matches!(stages.get(&id), Some(Stage::Writing)) {
+            stages.remove(&id);
+        }
+    }
+
     /// Not even the first byte went out.
-    fn fail(&self, id: i64) {
+    pub(crate) fn fail(&self, id: i64) {
         if let Some(stage) = self.stages().get_mut(&id)
             && matches!(stage, Stage::Writing)
         {
@@ -187,15 +196,15 @@ impl Board {
 /// The transport over a child's pipes.
 pub(crate) struct Wire<R, W> {
     lines: Lines<R>,
-    writer: Arc<tokio::sync::Mutex<Option<W>>>,
+    outbox: Arc<Outbox<W>>,
     board: Arc<Board>,
 }
 
-impl<R: AsyncRead + Unpin, W> Wire<R, W> {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
     pub(crate) fn new(reader: R, writer: W, board: Arc<Board>) -> Self {
         Self {
             lines: Lines::new(reader),
-            writer: Arc::new(tokio::sync::Mutex::new(Some(writer))),
+            outbox: Arc::new(Outbox::new(writer, Arc::clone(&board))),
             board,
         }
     }
@@ -273,44 +282,11 @@ where
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
         let tracked = tracked(&item);
         let line = serde_json::to_vec(&item);
-        let (writer, board) = (self.writer.clone(), self.board.clone());
+        let outbox = Arc::clone(&self.outbox);
         async move {
             let mut line = line?;
             line.push(b'\n');
-            let mut slot = writer.lock().await;
-            let Some(writer) = slot.as_mut() else {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotConnected,
-                    "the companion's input is closed",
-                ));
-            };
-            if tracked.is_some_and(|id| !board.begin(id)) {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "nobody waits for it any more",
-                ));
-            }
-            home::crash::point("companions.before_write");
-            let mut written = 0;
-            let result = loop {
-                match writer.write(&line[written..]).await {
-                    Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                    Ok(bytes) => written += bytes,
-                    Err(error) => break Err(error),
-                }
-                if written == line.len() {
-                    break writer.flush().await;
-                }
-            };
-            home::crash::point("companions.written");
-            if result.is_err() {
-                if let Some(id) = tracked.filter(|_| written == 0) {
-                    board.fail(id);
-                }
-                // What follows half a line would be read as its rest.
-                *slot = None;
-            }
-            result
+            outbox.send(line, tracked).await
         }
     }
 
@@ -344,7 +320,7 @@ where
     }
 
     async fn close(&mut self) -> Result<(), io::Error> {
-        *self.writer.lock().await = None;
+        self.outbox.close().await;
         Ok(())
     }
 }
