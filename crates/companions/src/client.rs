@@ -171,7 +171,8 @@ impl Session {
         {
             return Ok(tools.clone());
         }
-        match self.list().await {
+        // On the heap: it is large, and most of the time there is no need for it.
+        match Box::pin(self.list()).await {
             Ok(tools) => Ok(slot.insert(Arc::new(tools)).clone()),
             Err(what) => {
                 // The next one to need them tries again.

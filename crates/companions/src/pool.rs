@@ -143,7 +143,8 @@ impl Pool {
             }
             sleep(left).await;
         }
-        match self.start(&slot.entry).await {
+        // On the heap: it is large and rare, and whoever calls would have room for it each time.
+        match Box::pin(self.start(&slot.entry)).await {
             Ok(session) => {
                 tracing::info!(
                     skill,

@@ -210,7 +210,8 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Box<Found>, Unfit> {
         let facts = self.describe(&call).await?;
         let prepared = if facts.risk.changes() && facts.preview.is_some() {
-            self.ask_preview(id, step, &call, &facts, key).await?
+            // On the heap, since most calls have none.
+            Box::pin(self.ask_preview(id, step, &call, &facts, key)).await?
         } else {
             workflow::model::Prepared::default()
         };

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::sync::Semaphore;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use workflow::decide::Unfit as StepUnfit;
 use workflow::define::{fits, reference_refusal};
 use workflow::event::{Assurance, Direction, Preview, Principal, Review};
 use workflow::hold;
-use workflow::model::{Call, CallStep, Deed, Definition, Facts, Risk, ScalarKind, StepId};
+use workflow::model::{Call, CallStep, Deed, Definition, Facts, Risk, ScalarKind, StepDef, StepId};
 use workflow::reference::{self, Scope};
 use workflow::refusal::Refusal;
 use workflow::review::Look;
@@ -128,15 +128,9 @@ impl<P: Ports> Engine<P> {
     /// Looks at a workflow as a whole: what the catalog says of each step now, and a preview of
     /// each change whose arguments are known.
     pub(crate) async fn review(&self, state: &State) -> Result<Review, Refusal> {
-        let at_once = Semaphore::new(AT_ONCE);
-        let looks = state.definition.steps.iter().enumerate().map(|(i, def)| {
-            let at_once = &at_once;
-            async move {
-                let _turn = at_once.acquire().await;
-                self.look(state, i, &def.id, &def.deed).await
-            }
-        });
-        let mut found = futures_util::future::try_join_all(looks).await?;
+        // No more of them exist at the same time: each is some kilobytes.
+        let looks = (0..state.definition.steps.len()).map(|position| self.look(state, position));
+        let mut found: Vec<Look> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         self.look_for_holders(state, &mut found).await?;
         Ok(workflow::review::review(state, found))
     }
@@ -192,13 +186,8 @@ impl<P: Ports> Engine<P> {
         .with("allowed", settings.deciders))
     }
 
-    async fn look(
-        &self,
-        state: &State,
-        position: usize,
-        id: &StepId,
-        deed: &Deed,
-    ) -> Result<Look, Refusal> {
+    async fn look(&self, state: &State, position: usize) -> Result<Look, Refusal> {
+        let StepDef { id, deed, .. } = &state.definition.steps[position];
         let found = &state.steps[position];
         let mut look = Look {
             facts: found.facts.clone(),
