@@ -294,9 +294,17 @@ impl Ready {
 
     fn store_step(&self, transaction: &Transaction<'_>, step: &StepRow) -> Result<(), Refusal> {
         let place = number(step.index)?;
-        transaction
-            .prepare_cached("DELETE FROM output WHERE workflow = ?1 AND place = ?2")?
-            .execute(params![self.workflow.0, place])?;
+        // Few steps have any yet, and SQLite makes a table of its own for what is to be deleted.
+        let outdated: bool = transaction
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM output WHERE workflow = ?1 AND place = ?2)",
+            )?
+            .query_row(params![self.workflow.0, place], |row| row.get(0))?;
+        if outdated {
+            transaction
+                .prepare_cached("DELETE FROM output WHERE workflow = ?1 AND place = ?2")?
+                .execute(params![self.workflow.0, place])?;
+        }
         transaction
             .prepare_cached(
                 "INSERT INTO step (workflow, place, id, state, attempt, error, sha256, size)

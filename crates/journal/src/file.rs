@@ -190,6 +190,8 @@ impl Place {
         let connection = Connection::open_with_flags(&self.db, flags)?;
         connection.busy_timeout(BUSY)?;
         fold_log_at_close(&connection, false);
+        // A statement is not planned anew for each value that is bound to it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // A damaged page is noticed when it is read, not when something falls over it.
         connection.execute_batch(
             "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
