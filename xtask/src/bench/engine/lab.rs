@@ -24,11 +24,19 @@ pub(super) struct Lab {
 impl Lab {
     /// A home in which a plan that destroys nothing is not asked about.
     pub(super) fn new() -> Result<Self> {
+        Self::with(|_| json!({}))
+    }
+
+    /// As [`Lab::new`], with a companion that writes the moment of each call down.
+    pub(super) fn timed() -> Result<Self> {
+        Self::with(|home| json!({TIMES: home.join("times")}))
+    }
+
+    fn with(environment: impl FnOnce(&Path) -> Value) -> Result<Self> {
         let home = home()?;
         let idle = std::env::current_exe().context("where is this program?")?;
         let companions = json!({"mcpServers": {"idle": {
-            "command": idle, "args": ["companion"],
-            "env": {TIMES: home.path().join("times")},
+            "command": idle, "args": ["companion"], "env": environment(home.path()),
         }}});
         fs::write(home.path().join("companions.json"), companions.to_string())?;
         fs::write(

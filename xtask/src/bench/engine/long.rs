@@ -17,7 +17,7 @@ const ENDS: usize = 100;
 const APART: f64 = 0.25;
 
 pub(super) async fn measure(pilot: &Path, size: &Size, report: &mut Report) -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = Lab::timed()?;
     let client = lab.client(pilot).await?;
     // The first one starts the companion, and warms everything up.
     run(&client, &create(&client, &vec!["touch"; 2 * ENDS]).await?).await?;
