@@ -12,6 +12,10 @@ const UUID: &str = "50010000-0000-4000-8000-000000000042";
 /// A machine that is off until it is powered on, by a task that ends at once.
 fn ready(seen: &Seen) -> Option<Reply> {
     let inner = match seen.method.as_str() {
+        // Servers say the time with it: it need not be asked for.
+        "Login" => "<returnval><key>52-key</key><userName>u</userName>\
+                    <loginTime>2026-01-01T00:00:00Z</loginTime></returnval>"
+            .to_owned(),
         "FindAllByUuid" => "<returnval type=\"VirtualMachine\">vm-42</returnval>".to_owned(),
         "RetrievePropertiesEx" if seen.body.contains(">task-7</obj>") => format!(
             "<returnval><objects><obj type=\"Task\">task-7</obj>{}</objects>\
