@@ -2,7 +2,7 @@
 //! carried out, and answered with its before, its after and its undo.
 
 use serde_json::{Map, Value, json};
-use vsphere::{Error, MoRef, Outcome};
+use vsphere::{Error, MoRef, Object, Outcome};
 
 use crate::argument::Arguments;
 use crate::call::Call;
@@ -388,6 +388,23 @@ pub(crate) async fn through_task(
     machine: &MoRef,
     start: impl Future<Output = Result<MoRef, Error>>,
 ) -> Result<(Ended, String), Failure> {
+    let (ended, id, _) = through_task_seeing(call, method, machine, &[], start).await?;
+    Ok((ended, id))
+}
+
+/// As [`through_task`]; these properties of the machine come along where they cost no call of their
+/// own.
+///
+/// # Errors
+///
+/// As [`through_task`].
+pub(crate) async fn through_task_seeing(
+    call: &Call<'_>,
+    method: &'static str,
+    machine: &MoRef,
+    along: &[&str],
+    start: impl Future<Output = Result<MoRef, Error>>,
+) -> Result<(Ended, String, Option<Object>), Failure> {
     debug_assert!(
         call.row.api.contains(&method),
         "{method} is not in the row of {}",
@@ -406,20 +423,24 @@ pub(crate) async fn through_task(
         vm: (machine.kind == machine::VM).then(|| machine.clone()),
     };
     let tell = |percent| call.tell(percent);
-    match call.session.wait_telling(&task, &wait, &tell).await {
-        Ok(Outcome::Success(result)) => Ok((Ended::Success(result), id)),
-        Ok(Outcome::Gone) => Ok((Ended::Forgotten, id)),
-        Ok(Outcome::Failed(fault)) => {
+    let waited = call.session.wait_seeing(&task, &wait, along, &tell).await;
+    let (outcome, seen) = match waited {
+        Ok(waited) => waited,
+        Err(error) => {
+            call.sent.lost();
+            return Err(fault::failure(error).leaving(ErrorEffect::Unknown));
+        }
+    };
+    match outcome {
+        Outcome::Success(result) => Ok((Ended::Success(result), id, seen)),
+        Outcome::Gone => Ok((Ended::Forgotten, id, None)),
+        Outcome::Failed(fault) => {
             call.sent.refused();
             Err(perhaps_our_own(call, fault::refused(method, &fault)).with("task", id))
         }
-        Ok(Outcome::Running(percent)) => Err(still_running(method, &id, percent)),
-        Ok(Outcome::Question(question)) => {
+        Outcome::Running(percent) => Err(still_running(method, &id, percent)),
+        Outcome::Question(question) => {
             Err(machine::asked(&question, ErrorEffect::Unknown).with("task", id))
-        }
-        Err(error) => {
-            call.sent.lost();
-            Err(fault::failure(error).leaving(ErrorEffect::Unknown))
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use policy::answer::ErrorEffect;
 use serde_json::{Map, Value, json};
-use vsphere::{MoRef, Object, Question, Session};
+use vsphere::{FilterSpec, MoRef, Object, Question, Session};
 
 use crate::call::Call;
 use crate::failure::Failure;
@@ -69,12 +69,7 @@ impl Machine {
         let mut paths: Vec<&str> = PATHS.iter().chain(more).copied().chain(by_key).collect();
         paths.sort_unstable();
         paths.dedup();
-        // One after the other: at the same time they would need two connections, and a handshake
-        // takes longer than a small answer.
-        let object = call.session.properties(&reference, &paths).await;
-        let object = object.map_err(fault::failure)?.filter(is_machine);
-        let object = object.ok_or_else(|| find::not_found(call.arguments))?;
-        let path = Containers::read(call.session).await?.path_of(&object);
+        let (object, path) = read_with_path(call, &reference, &paths).await?;
         let machine = Self {
             reference,
             object,
@@ -222,6 +217,30 @@ impl Machine {
         }
         warnings
     }
+}
+
+/// Reads a machine and what it lies in, in one call; only that, however large the inventory is.
+async fn read_with_path(
+    call: &Call<'_>,
+    reference: &MoRef,
+    paths: &[&str],
+) -> Result<(Object, String), Failure> {
+    let root = call.session.content().need("rootFolder");
+    let root = root.map_err(fault::failure)?;
+    let (types, above) = (Containers::OF_MACHINES, Containers::PATHS);
+    let spec = FilterSpec::vm_and_above(reference, paths, types, above);
+    let mut objects = match call.session.collect(&[spec]).await {
+        Err(error) if error.is_fault("ManagedObjectNotFound") => Vec::new(),
+        other => other.map_err(fault::failure)?,
+    };
+    let at = objects
+        .iter()
+        .position(|object| object.reference == *reference && is_machine(object));
+    let object = at
+        .map(|at| objects.swap_remove(at))
+        .ok_or_else(|| find::not_found(call.arguments))?;
+    let path = Containers::of(objects, &root).path_of(&object);
+    Ok((object, path))
 }
 
 /// A machine that waits for an answer.

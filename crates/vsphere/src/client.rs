@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::known::Known;
 use crate::lane::{Lane, Lanes};
 use crate::session::{self, Session};
 use crate::tls::{CaBundle, Handshake, Roots, Trust, Verifier};
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) roots: Arc<Roots>,
     pub(crate) lanes: Lanes,
+    /// What servers were like at the last login.
+    pub(crate) known: Known,
     /// Logins whose caller may be gone, and logouts.
     pub(crate) tasks: TaskTracker,
 }
@@ -93,6 +96,7 @@ impl Client {
                 settings,
                 provider: Arc::new(rustls::crypto::ring::default_provider()),
                 roots: Arc::default(),
+                known: Known::default(),
                 tasks: TaskTracker::new(),
             }),
         }

@@ -24,6 +24,7 @@ pub mod fault;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod known;
 mod lane;
 pub mod lookup;
 pub mod methods;

@@ -9,8 +9,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::client::{Credentials, Inner};
+use crate::endpoint::Endpoint;
 use crate::envelope::Envelope;
 use crate::error::Error;
+use crate::known::Server;
 use crate::pin::Fingerprint;
 use crate::tls::Accepted;
 use crate::transport::{Deed, Http};
@@ -176,42 +178,24 @@ async fn log_in(
     credentials: Credentials,
     unwanted: impl Fn() -> bool,
 ) -> Result<Session, Error> {
+    let endpoint = http.endpoint().clone();
     let operation = operation_id.as_deref();
-    let instance = MoRef::new("ServiceInstance", "ServiceInstance");
-    let answer = http
-        .call(
-            Envelope::new("RetrieveServiceContent", &instance, operation),
-            Deed::Read,
-        )
-        .await?;
-    let content = ServiceContent::new(answer.get("returnval").cloned().unwrap_or_default());
-    let (Some(manager), Some(_), Some(_)) = (
-        content.find("sessionManager"),
-        content.find("propertyCollector"),
-        content.find("rootFolder"),
-    ) else {
-        return Err(Error::Malformed {
-            call: "RetrieveServiceContent",
-            reason: "it names no session manager, property collector or root folder".into(),
-            effect: crate::Effect::None,
-        });
+    // What the server was like a short while ago spares two calls and a connection: the login goes
+    // first over a new one, and what the server is like now is asked after it.
+    let remembered = client.known.get(&endpoint);
+    let is_remembered = remembered.is_some();
+    let server = match remembered {
+        Some(server) => server,
+        None => look(&http, operation, None).await?,
     };
-    let file = http
-        .file("/sdk/vimServiceVersions.xml", "vimServiceVersions", 1 << 20)
-        .await?;
-    let mut version = None;
-    if let Some(file) = file {
-        version = version::newest_common(&file).await;
-    }
-    let version = version.unwrap_or_else(|| version::from_about(&content.about.api_version));
-    http.set_version(&version);
+    http.set_version(&server.version);
+    let manager = server.content.need("sessionManager")?;
 
     let mut login = Envelope::new("Login", &manager, operation);
     login
         .text("userName", &credentials.user)
         .text("password", credentials.password.expose())
         .text("locale", "en_US");
-    drop(credentials);
     let lost_caller = || Error::Lost {
         call: "Login",
         reason: "the call was cancelled before it".into(),
@@ -223,11 +207,21 @@ async fn log_in(
     // A login that got lost leaves a session that nobody can end.
     http.hang_up();
     let answer = http.call(login, Deed::Once).await;
+    if answer.is_err() {
+        client.known.forget(&endpoint);
+    }
+    // It was another server, or another version of it: nobody looked at the password.
+    let is_elsewhere =
+        |error: &Error| is_remembered && ELSEWHERE.iter().any(|kind| error.is_fault(kind));
+    if answer.as_ref().is_err_and(is_elsewhere) {
+        return Box::pin(log_in(client, http, operation_id, credentials, unwanted)).await;
+    }
+    drop(credentials);
     let mut core = Core {
         client,
         http,
-        content,
-        version,
+        content: server.content,
+        version: server.version,
         user: UserSession::default(),
         operation_id,
         runtime: Handle::current(),
@@ -240,9 +234,7 @@ async fn log_in(
                 .get("returnval")
                 .map(UserSession::from_value)
                 .unwrap_or_default();
-            Ok(Session {
-                core: Arc::new(core),
-            })
+            core.look_again(&endpoint, is_remembered).await
         }
         Ok(_) => Err(Error::LoginLost {
             source: Box::new(Error::Malformed {
@@ -276,6 +268,41 @@ async fn log_in(
     }
 }
 
+/// What a server says of a call that it does not understand.
+const ELSEWHERE: &[&str] = &["ManagedObjectNotFound", "MethodNotFound", "InvalidRequest"];
+
+/// Asks a server what it is like. Of one that is as before, the version is known.
+async fn look(
+    http: &Http,
+    operation: Option<&str>,
+    before: Option<Server>,
+) -> Result<Server, Error> {
+    let instance = MoRef::new("ServiceInstance", "ServiceInstance");
+    let ask = Envelope::new("RetrieveServiceContent", &instance, operation);
+    let answer = http.call(ask, Deed::Read).await?;
+    let content = ServiceContent::new(answer.get("returnval").cloned().unwrap_or_default());
+    if let Some(before) = before.filter(|before| before.content == content) {
+        return Ok(before);
+    }
+    let all = ["sessionManager", "propertyCollector", "rootFolder"];
+    if all.iter().any(|name| content.find(name).is_none()) {
+        return Err(Error::Malformed {
+            call: "RetrieveServiceContent",
+            reason: "it names no session manager, property collector or root folder".into(),
+            effect: crate::Effect::None,
+        });
+    }
+    let file = http
+        .file("/sdk/vimServiceVersions.xml", "vimServiceVersions", 1 << 20)
+        .await?;
+    let mut version = None;
+    if let Some(file) = file {
+        version = version::newest_common(&file).await;
+    }
+    let version = version.unwrap_or_else(|| version::from_about(&content.about.api_version));
+    Ok(Server { content, version })
+}
+
 /// How often a logout is tried: it does no harm twice, and a session that is left is in the way of
 /// others until it idles out.
 const LOGOUTS: u32 = 3;
@@ -289,6 +316,39 @@ fn logout_timeout(after: Duration) -> Error {
 }
 
 impl Core {
+    /// The session of a login, once it is known what the server is like now.
+    async fn look_again(
+        mut self,
+        endpoint: &Endpoint,
+        is_remembered: bool,
+    ) -> Result<Session, Error> {
+        let mut server = Server {
+            content: self.content.clone(),
+            version: self.version.clone(),
+        };
+        if is_remembered {
+            let looked = look(&self.http, self.operation_id.as_deref(), Some(server)).await;
+            server = match looked {
+                Ok(server) => server,
+                Err(error) => {
+                    self.client.known.forget(endpoint);
+                    // The session that nobody gets is logged out.
+                    drop(Session {
+                        core: Arc::new(self),
+                    });
+                    return Err(error);
+                }
+            };
+            self.http.set_version(&server.version);
+            self.content = server.content.clone();
+            self.version = server.version.clone();
+        }
+        self.client.known.put(endpoint, server);
+        Ok(Session {
+            core: Arc::new(self),
+        })
+    }
+
     /// Logs out, tried again while no server answers it. Each try may take `limit`.
     async fn log_out(&self, limit: Duration) -> Result<(), Error> {
         let manager = self.content.need("sessionManager")?;

@@ -11,12 +11,13 @@ use crate::value::MoRef;
 pub struct FilterSpec {
     props: Vec<(String, Vec<String>)>,
     objects: Vec<MoRef>,
-    /// Indices into [`EDGES`] to follow from the objects; then the objects themselves count only
-    /// if their type is asked for.
-    edges: Vec<usize>,
+    /// The steps to follow from the objects; then the objects themselves count only if their type
+    /// is asked for.
+    edges: Vec<&'static Edge>,
 }
 
 /// A step of the inventory's tree: from objects of a type, along a property, on to more steps.
+#[derive(Debug, PartialEq, Eq)]
 struct Edge {
     name: &'static str,
     from: &'static str,
@@ -187,6 +188,24 @@ const EDGES: &[Edge] = &[
     },
 ];
 
+/// From a VM to what it lies in, up to the root: a VM in an app may have no folder.
+const ABOVE: &[Edge] = &[
+    Edge {
+        name: "above",
+        from: "ManagedEntity",
+        path: "parent",
+        then: &["above"],
+        leads_to: &[],
+    },
+    Edge {
+        name: "app",
+        from: "VirtualMachine",
+        path: "parentVApp",
+        then: &["above"],
+        leads_to: &[],
+    },
+];
+
 impl FilterSpec {
     /// These properties of these objects. All are of one type; an object that is gone is left out
     /// of the answer, or is in it as [`crate::Object::is_gone`].
@@ -202,6 +221,26 @@ impl FilterSpec {
         }
     }
 
+    /// These properties of one VM, and `above` of each object of these types that it lies in, up to
+    /// the root.
+    pub fn vm_and_above(vm: &MoRef, paths: &[&str], types: &[&str], above: &[&str]) -> Self {
+        let vms = std::iter::once(owned(&vm.kind, paths));
+        Self {
+            props: vms
+                .chain(types.iter().map(|kind| owned(kind, above)))
+                .collect(),
+            objects: vec![vm.clone()],
+            edges: ABOVE.iter().collect(),
+        }
+    }
+
+    /// Both in one filter. Neither may lead from one object to others, and their types differ.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.props.extend(other.props);
+        self.objects.extend(other.objects);
+        self
+    }
+
     /// These properties of all objects of these types under `root` (the server's `rootFolder`,
     /// a datacenter, or a folder): nested folders, apps and pools included.
     ///
@@ -211,7 +250,7 @@ impl FilterSpec {
         let wanted = |edge: &Edge| {
             edge.name == "root" || types.iter().any(|(kind, _)| edge.leads_to.contains(kind))
         };
-        let edges = (0..EDGES.len()).filter(|i| wanted(&EDGES[*i])).collect();
+        let edges = EDGES.iter().filter(|edge| wanted(edge)).collect();
         Self {
             props: types
                 .iter()
@@ -243,14 +282,14 @@ impl FilterSpec {
     }
 
     fn write_edges(&self, out: &mut Envelope) {
-        for edge in self.edges.iter().map(|i| &EDGES[*i]) {
+        for edge in &self.edges {
             out.open_as("selectSet", "TraversalSpec");
             out.text("name", edge.name)
                 .text("type", edge.from)
                 .text("path", edge.path)
                 .flag("skip", false);
             for next in edge.then {
-                if self.edges.iter().any(|i| EDGES[*i].name == *next) {
+                if self.edges.iter().any(|edge| edge.name == *next) {
                     out.open("selectSet").text("name", next).close("selectSet");
                 }
             }
@@ -272,13 +311,12 @@ mod tests {
 
     #[test]
     fn c2_every_step_that_is_named_exists() {
-        for edge in EDGES {
-            for next in edge.then {
-                assert!(
-                    EDGES.iter().any(|e| e.name == *next),
-                    "{} -> {next}",
-                    edge.name
-                );
+        for edges in [EDGES, ABOVE] {
+            for edge in edges {
+                for next in edge.then {
+                    let is_there = edges.iter().any(|e| e.name == *next);
+                    assert!(is_there, "{} -> {next}", edge.name);
+                }
             }
         }
     }
@@ -301,7 +339,7 @@ mod tests {
             FilterSpec::inventory(&root, &[(kind, &["name"])])
                 .edges
                 .iter()
-                .map(|i| EDGES[*i].name)
+                .map(|edge| edge.name)
                 .collect()
         };
         assert_eq!(names("Datacenter"), ["root"]);

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::fault::Fault;
+use crate::property::Object;
 use crate::session::Session;
 use crate::spec::FilterSpec;
 use crate::transport::Deed;
@@ -123,7 +124,7 @@ impl Progress {
             "info.progress" => self.percent = value.and_then(Value::as_i64),
             "info.error" => self.error = value.filter(|v| v.is_struct()).map(Fault::from_localized),
             "info.result" => self.result = value.cloned(),
-            "runtime.question" => self.question = value.and_then(Question::from_value),
+            QUESTION => self.question = value.and_then(Question::from_value),
             _ => {}
         }
     }
@@ -138,6 +139,8 @@ impl Progress {
         }
     }
 }
+
+const QUESTION: &str = "runtime.question";
 
 const TASK_PATHS: &[&str] = &["info.state", "info.progress", "info.error", "info.result"];
 
@@ -161,7 +164,30 @@ impl Session {
         wait: &Wait,
         tell: &(dyn Fn(i64) + Send + Sync),
     ) -> Result<Outcome, Error> {
+        let waited = self.wait_seeing(task, wait, &[], tell).await;
+        waited.map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Session::wait_telling`]; these properties of the VM are read along where that costs no
+    /// call of its own, which is only if the task was found ended at the first look.
+    ///
+    /// # Errors
+    /// As [`Session::wait`].
+    pub async fn wait_seeing(
+        &self,
+        task: &MoRef,
+        wait: &Wait,
+        along: &[&str],
+        tell: &(dyn Fn(i64) + Send + Sync),
+    ) -> Result<(Outcome, Option<Object>), Error> {
         let until = Instant::now() + wait.limit;
+        // What fails or comes too late decides nothing: it is watched then.
+        if !wait.limit.is_zero()
+            && let Ok(Ok(Some(end))) =
+                tokio::time::timeout_at(until, self.glance(task, wait, along)).await
+        {
+            return Ok(end);
+        }
         let outcome = match self.follow(task, wait, until, tell).await {
             // Watching changes nothing, so it can begin anew.
             Err(error) if error.fault().is_none() => {
@@ -171,12 +197,53 @@ impl Session {
             other => other,
         };
         match outcome {
-            Err(error) if error.is_fault("ManagedObjectNotFound") => Ok(Outcome::Gone),
-            other => other.map_err(|source| Error::Wait {
-                task: task.clone(),
-                source: Box::new(source),
-            }),
+            Err(error) if error.is_fault("ManagedObjectNotFound") => Ok((Outcome::Gone, None)),
+            other => other
+                .map(|outcome| (outcome, None))
+                .map_err(|source| Error::Wait {
+                    task: task.clone(),
+                    source: Box::new(source),
+                }),
         }
+    }
+
+    /// Looks once: what is short has often ended by then, and needs no collector of its own. Nothing
+    /// if it has not, or if the whole truth is not to be seen at one look.
+    async fn glance(
+        &self,
+        task: &MoRef,
+        wait: &Wait,
+        along: &[&str],
+    ) -> Result<Option<(Outcome, Option<Object>)>, Error> {
+        // The task first: what is read of the VM after it is as the task left it.
+        let mut specs = vec![FilterSpec::objects("Task", [task], TASK_PATHS)];
+        if let Some(vm) = &wait.vm {
+            let paths: Vec<&str> = along.iter().copied().chain([QUESTION]).collect();
+            specs.push(FilterSpec::objects("VirtualMachine", [vm], &paths));
+        }
+        let (mut progress, mut vm) = (Progress::default(), None);
+        for object in self.collect(&specs).await? {
+            if object.reference != *task && wait.vm.as_ref() != Some(&object.reference) {
+                continue;
+            }
+            for (path, value) in &object.properties {
+                progress.change(path, Some(value));
+            }
+            if object.reference == *task {
+                progress.seen = true;
+            } else {
+                vm = Some(object);
+            }
+        }
+        if !progress.seen {
+            return Ok(None);
+        }
+        Ok(match progress.end() {
+            // Some servers report a state before the error that belongs to it.
+            None => None,
+            Some(Outcome::Failed(fault)) if fault == Fault::default() => None,
+            Some(end) => Some((end, vm)),
+        })
     }
 
     /// Watches the task with a collector of its own: one that is shared takes one waiter only.
@@ -220,15 +287,20 @@ impl Session {
         until: Instant,
         tell: &(dyn Fn(i64) + Send + Sync),
     ) -> Result<Outcome, Error> {
-        self.watch_object(collector, &FilterSpec::objects("Task", [task], TASK_PATHS))
-            .await?;
-        if let Some(vm) = &wait.vm {
-            let watched = FilterSpec::objects("VirtualMachine", [vm], &["runtime.question"]);
-            match self.watch_object(collector, &watched).await {
-                // A deletion may be through already.
-                Err(error) if error.is_fault("ManagedObjectNotFound") => {}
-                other => other?,
+        let alone = FilterSpec::objects("Task", [task], TASK_PATHS);
+        let watched = match &wait.vm {
+            Some(vm) => {
+                let asks = FilterSpec::objects("VirtualMachine", [vm], &[QUESTION]);
+                self.watch_object(collector, &alone.clone().and(asks)).await
             }
+            None => self.watch_object(collector, &alone).await,
+        };
+        match watched {
+            // A deletion may be through already: then the task alone is left to be watched.
+            Err(error) if wait.vm.is_some() && error.is_fault("ManagedObjectNotFound") => {
+                self.watch_object(collector, &alone).await?;
+            }
+            other => other?,
         }
         let mut version = String::new();
         let mut progress = Progress::default();

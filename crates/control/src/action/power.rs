@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vsphere::{MoRef, Object};
 
 use crate::call::Call;
-use crate::change::{self, Deed, Done, Ended, Plan, Undo, Verify};
+use crate::change::{self, Deed, Done, Ended, Plan, Undo, Verify, through_task_seeing};
 use crate::failure::Failure;
 use crate::harm::{self, Harm, Level};
 use crate::machine::{Machine, look, reread};
@@ -158,20 +158,26 @@ impl Deed for Flip {
 impl Flip {
     async fn flip(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let (session, vm) = (call.session, &self.machine);
-        let (ended, task) = match self.switch {
+        let see = &[POWER_STATE];
+        let (ended, task, seen) = match self.switch {
             Switch::On => {
-                change::through_task(call, "PowerOnVM_Task", vm, session.power_on(vm)).await?
+                through_task_seeing(call, "PowerOnVM_Task", vm, see, session.power_on(vm)).await?
             }
             Switch::Off => {
-                change::through_task(call, "PowerOffVM_Task", vm, session.power_off(vm)).await?
+                through_task_seeing(call, "PowerOffVM_Task", vm, see, session.power_off(vm)).await?
             }
             Switch::Suspend => {
-                change::through_task(call, "SuspendVM_Task", vm, session.suspend(vm)).await?
+                through_task_seeing(call, "SuspendVM_Task", vm, see, session.suspend(vm)).await?
             }
             Switch::Shutdown => return shut_down(call, vm).await,
         };
-        let now = power_state_now(call, vm).await;
-        if matches!(ended, Ended::Forgotten) && now.as_deref() != Some(self.switch.leads_to()) {
+        let wanted = self.switch.leads_to();
+        let now = match shown_state(seen.as_ref()) {
+            // Read beside the task, another state may be one of a moment before its end.
+            Some(state) if state == wanted => Some(state),
+            _ => power_state_now(call, vm).await,
+        };
+        if matches!(ended, Ended::Forgotten) && now.as_deref() != Some(wanted) {
             return Err(change::forgotten("the power change", &task));
         }
         Ok(Done {

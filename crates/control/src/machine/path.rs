@@ -16,9 +16,15 @@ const DEEPEST: usize = 64;
 pub(crate) struct Containers(HashMap<MoRef, (String, Option<MoRef>)>);
 
 impl Containers {
+    /// The types of what machines lie in.
+    pub(crate) const OF_MACHINES: &[&str] = &["Folder", "Datacenter", "VirtualApp"];
+
+    /// What is read of each.
+    pub(crate) const PATHS: &[&str] = &["name", "parent"];
+
     /// Reads all containers of machines in one call.
     pub(crate) async fn read(session: &Session) -> Result<Self, Failure> {
-        Self::read_types(session, &["Folder", "Datacenter", "VirtualApp"]).await
+        Self::read_types(session, Self::OF_MACHINES).await
     }
 
     /// Reads these types of containers in one call.
@@ -27,12 +33,16 @@ impl Containers {
             .content()
             .need("rootFolder")
             .map_err(fault::failure)?;
-        let paths: &[&str] = &["name", "parent"];
-        let types: Vec<(&str, &[&str])> = types.iter().map(|kind| (*kind, paths)).collect();
+        let types: Vec<(&str, &[&str])> = types.iter().map(|kind| (*kind, Self::PATHS)).collect();
         let objects = session
             .collect(&[FilterSpec::inventory(&root, &types)])
             .await
             .map_err(fault::failure)?;
+        Ok(Self::of(objects, &root))
+    }
+
+    /// Those that were read with [`Containers::PATHS`].
+    pub(crate) fn of(objects: impl IntoIterator<Item = Object>, root: &MoRef) -> Self {
         let mut containers = Self::default();
         for object in objects {
             let name = object.text("name").unwrap_or_default().to_owned();
@@ -40,8 +50,8 @@ impl Containers {
             containers.0.insert(object.reference, (name, parent));
         }
         // The root is called `Datacenters` by the server, and `/` by everyone.
-        containers.0.remove(&root);
-        Ok(containers)
+        containers.0.remove(root);
+        containers
     }
 
     /// The path of an object that was read with `name`, `parent` and, for machines, `parentVApp`.

@@ -140,9 +140,9 @@ fn a_disk_with_snapshots_or_clones_is_detached_and_not_destroyed() {
 
 #[test]
 fn a_lost_answer_to_an_addition_is_looked_after() {
-    // Three reads were for the plan: the machine, its place, and nothing more.
+    // One read was for the plan: the machine and its place.
     let grown = |seen: &Seen| {
-        let devices = CONTROLLER.to_owned() + &disks(0..if seen.nth < 2 { 1 } else { 2 });
+        let devices = CONTROLLER.to_owned() + &disks(0..if seen.nth < 1 { 1 } else { 2 });
         with("poweredOff", &devices, "")
     };
     let script = |seen: &Seen| (seen.method == "ReconfigVM_Task").then_some(Reply::Close);
@@ -280,10 +280,10 @@ fn asking() -> String {
 #[test]
 fn c11_a_question_is_answered_by_key_or_label_and_only_the_one_that_is_meant() {
     for said in ["0", "yes"] {
-        // Two reads were for the plan; then it is answered.
+        // One read was for the plan; then it is answered.
         let scene = Scene::new(
             |seen| {
-                if seen.nth < 2 {
+                if seen.nth < 1 {
                     asking()
                 } else {
                     machine("poweredOn")
@@ -332,7 +332,7 @@ fn c11_a_question_is_answered_by_key_or_label_and_only_the_one_that_is_meant() {
 fn a_lost_answer_to_an_answer_is_looked_after() {
     let lost = |seen: &Seen| (seen.method == "AnswerVM").then_some(Reply::Close);
     let answered = |seen: &Seen| {
-        if seen.nth < 2 {
+        if seen.nth < 1 {
             asking()
         } else {
             machine("poweredOn")

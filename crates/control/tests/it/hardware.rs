@@ -302,10 +302,10 @@ fn a_lost_answer_to_a_reconfiguration_is_looked_after() {
         "ReconfigVM_Task" => Some(Reply::Close),
         _ => None,
     };
-    // Two reads were for the plan.
+    // One read was for the plan.
     let grown = |seen: &Seen| {
         let own = machine("poweredOff");
-        if seen.nth < 2 {
+        if seen.nth < 1 {
             own
         } else {
             own.replace("<val>2</val>", "<val>4</val>")

@@ -52,7 +52,7 @@ fn loses(
 
 /// Running until the plan is made, and then off.
 fn off_afterwards(seen: &Seen) -> String {
-    machine(if seen.nth < 2 {
+    machine(if seen.nth < 1 {
         "poweredOn"
     } else {
         "poweredOff"

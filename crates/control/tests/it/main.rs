@@ -16,6 +16,7 @@ mod every_action;
 #[path = "../../../vsphere/tests/scripted/fake.rs"]
 #[expect(dead_code, reason = "made for more than is needed here")]
 mod fake;
+mod few_calls;
 mod ground;
 mod guests;
 mod hardware;

@@ -1,6 +1,7 @@
 //! Against a scripted server over TLS that does what no real one does on demand.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod again;
 mod calls;
 mod certificates;
 mod fake;

@@ -191,7 +191,7 @@ async fn c2_a_task_is_watched_through_truncated_and_lost_versions() {
         })
         .collect();
     assert_eq!(versions, ["", "1", "2", "2", "", ""]);
-    assert_eq!(fake.of("CreateFilter").len(), 2);
+    assert_eq!(fake.of("CreateFilter").len(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Kept, MOST, Paged, Pager, between, body, converse, header, pages, request};
+use super::{Kept, MOST, Paged, Pager, between, body, converse, header, pages, request, token_in};
 
 fn object(n: usize) -> String {
     format!("<objects><obj type=\"VirtualMachine\">vm-{n}</obj></objects>")
@@ -68,6 +68,21 @@ fn a_token_is_good_for_one_page() {
         assert!(kept.continued(&request).is_none());
     }
     assert_eq!((seen, kept.answers.len()), (5, 0));
+}
+
+#[test]
+fn the_words_of_each_peer_for_the_next_page_are_understood() {
+    // Beside ours and govc's, as pyVmomi writes it: every argument with the version of the API.
+    for request in [
+        "<ContinueRetrievePropertiesEx xmlns=\"urn:vim25\"><_this type=\"PropertyCollector\">\
+         propertyCollector</_this><token>page-7</token></ContinueRetrievePropertiesEx>",
+        "<ContinueRetrievePropertiesEx xmlns=\"urn:vim25\"><_this versionId=\"6.5\" \
+         type=\"PropertyCollector\">propertyCollector</_this><token versionId=\"6.5\">page-7</token>\
+         </ContinueRetrievePropertiesEx>",
+    ] {
+        assert_eq!(token_in(request), Some("page-7"), "{request}");
+    }
+    assert_eq!(token_in("<token/>"), None);
 }
 
 #[test]
