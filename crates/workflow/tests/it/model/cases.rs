@@ -140,6 +140,13 @@ fn groups(cases: &mut Cases) {
             cases.add(Spec::of(&kinds).group(0, 2, 1, each(1, failures)), 0);
         }
     }
+    // Tried again, where a failure is one to go on after.
+    for (batch, failures) in [(1, 1), (2, 0), (2, 1)] {
+        let each = each(batch, failures);
+        cases.add(Spec::of(&[Retry, Retry]).group(0, 2, batch, each), 0);
+    }
+    let spec = Spec::of(&[Retry, Retry, Own]).group(0, 3, 2, each(2, 1));
+    cases.add(spec, 0);
     cases.add(Spec::of(&[Own, Read, Own]).group(0, 3, 2, None), 1);
     cases.add_late(Spec::of(&[Own, Own]).group(0, 2, 2, each(2, 1)), 1, 1);
     // Crashes with two in flight.
@@ -180,6 +187,8 @@ fn pairs(cases: &mut Cases) {
         cases.add(Spec::of(&[Write, kind]), 1);
     }
     cases.add(Spec::of(&[Optional, After]), 1);
+    let spec = Spec::of(&[Retry, Own]).on_failure(OnFailure::Continue);
+    cases.add(spec, 1);
     cases.add_covered(Spec::of(&[Destroy, NoUndo]), 1);
     cases.add_late(Spec::of(&[Destroy, Own]), 1, 1);
 }
