@@ -113,6 +113,23 @@ fn p8_an_item_is_tried_again_beside_as_many_failures_as_there_may_be() {
 }
 
 #[test]
+fn p8_an_item_that_is_alone_in_its_batch_is_waited_for() {
+    for max_failures in [0, 1] {
+        let each = Each {
+            batch: 1,
+            max_failures,
+        };
+        let flow = flow(Spec::of(&[Retry; 2]).group(0, 2, 1, Some(each)));
+        let flow = fails(flow.prepared(0), 0);
+        let until = flow.state.steps[0].retry_at.unwrap();
+        let step = step_id(0);
+        assert_eq!(flow.effects, [Effect::Wait { step, until }]);
+        let flow = does(woken(flow, 0), 0);
+        assert_eq!(prepares(&flow), ["s1"]);
+    }
+}
+
+#[test]
 fn p8_what_waits_to_be_tried_again_is_over_with_the_workflow() {
     let flow = fails(does(list(4, 2).prepared(0), 1), 0).to(cancel());
     assert_eq!(flow.status(), Status::Cancelled);
