@@ -282,10 +282,18 @@ impl State {
     /// The first step among these whose failure is not one to go on after.
     #[must_use]
     pub fn blocking_failure(&self, window: Range<usize>) -> Option<usize> {
+        self.blocking_failure_but(window, None)
+    }
+
+    /// The same, as if that step had not failed.
+    pub(crate) fn blocking_failure_but(
+        &self,
+        window: Range<usize>,
+        but: Option<usize>,
+    ) -> Option<usize> {
         let failed = |place: &usize| {
-            self.steps
-                .get(*place)
-                .is_some_and(|s| s.status == StepStatus::Failed && s.retry_at.is_none())
+            let step = self.steps.get(*place).filter(|_| Some(*place) != but);
+            step.is_some_and(|s| s.status == StepStatus::Failed && s.retry_at.is_none())
         };
         let first = window
             .clone()

@@ -40,11 +40,12 @@ fn retry(turn: &mut Turn<'_>, step: &StepId) {
         .facts
         .as_ref()
         .is_none_or(|f| f.effect == Repeat::Once);
-    let window = turn.state.window();
-    let own = turn.state.position(step);
-    let others_failed = window
-        .clone()
-        .any(|place| Some(place) != own && turn.state.blocking_failure(place..place + 1).is_some());
+    let Some(own) = turn.state.position(step) else {
+        return;
+    };
+    // Its own, which what comes next may have left behind: of some failures nobody takes notice.
+    let window = turn.state.definition.window_of(own);
+    let others_failed = turn.state.blocking_failure_but(window, Some(own)).is_some();
     let condition = found
         .error
         .as_ref()
@@ -66,8 +67,8 @@ fn retry(turn: &mut Turn<'_>, step: &StepId) {
         at: until,
     });
     // One step after the other, what goes on next begins it, and so makes it wait; a member of a
-    // group is begun already.
-    if window.len() > 1 {
+    // group is begun already, and be it the only one of its batch.
+    if turn.state.definition.group_of(own).is_some() {
         turn.effect(Effect::Wait {
             step: step.clone(),
             until,

@@ -54,6 +54,10 @@ impl State {
                 self.advance_cursor();
             }
             Event::RetryScheduled { step, at } => {
+                // Its failure counted for a moment, and where that is one to go on after, what
+                // comes next is past it already.
+                let place = self.position(step).unwrap_or(self.cursor);
+                self.cursor = self.cursor.min(self.definition.window_of(place).start);
                 let step = self.step_mut(step);
                 step.retries += 1;
                 step.retry_at = Some(*at);

@@ -20,6 +20,7 @@ mod model;
 mod outcomes;
 mod prefix;
 mod references;
+mod retried;
 mod reviewed;
 mod rules;
 mod support;

@@ -140,6 +140,18 @@ fn groups(cases: &mut Cases) {
             cases.add(Spec::of(&kinds).group(0, 2, 1, each(1, failures)), 0);
         }
     }
+    // Tried again, where a failure is one to go on after.
+    for failures in [0, 1] {
+        let spec = Spec::of(&[Retry, Retry]);
+        cases.add(spec.group(0, 2, 1, each(1, failures)), 0);
+    }
+    let spec = Spec::of(&[Retry, Own, Own]).group(0, 3, 2, each(2, 1));
+    cases.add(spec, 0);
+    if cases.depth > 1 {
+        // Hundreds of thousands of states.
+        let spec = Spec::of(&[Retry, Retry, Own]).group(0, 3, 2, each(2, 1));
+        cases.add(spec, 0);
+    }
     cases.add(Spec::of(&[Own, Read, Own]).group(0, 3, 2, None), 1);
     cases.add_late(Spec::of(&[Own, Own]).group(0, 2, 2, each(2, 1)), 1, 1);
     // Crashes with two in flight.
@@ -180,6 +192,8 @@ fn pairs(cases: &mut Cases) {
         cases.add(Spec::of(&[Write, kind]), 1);
     }
     cases.add(Spec::of(&[Optional, After]), 1);
+    let spec = Spec::of(&[Retry, Own]).on_failure(OnFailure::Continue);
+    cases.add(spec, 1);
     cases.add_covered(Spec::of(&[Destroy, NoUndo]), 1);
     cases.add_late(Spec::of(&[Destroy, Own]), 1, 1);
 }

@@ -142,6 +142,12 @@ impl Search {
                 around.world.send(key);
                 match direction {
                     Direction::Do => {
+                        let mut earlier = 0..before.definition.window_of(place).start;
+                        assert!(
+                            earlier.all(|place| before.steps[place].is_settled()),
+                            "sent while an earlier one is not settled: {:#?}",
+                            before.steps
+                        );
                         self.check_sent(before, place, at);
                     }
                     Direction::Undo => {
