@@ -26,6 +26,7 @@ pub struct Lane {
 #[derive(Debug)]
 pub(crate) struct Slot {
     is_own: bool,
+    others: Arc<Semaphore>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -34,28 +35,36 @@ impl Slot {
     pub(crate) fn is_own(&self) -> bool {
         self.is_own
     }
+
+    /// Whether nobody waits for the room that is borrowed here.
+    pub(crate) fn is_to_spare(&self) -> bool {
+        // What is given back goes to those who wait before it counts as there.
+        self.others.available_permits() > 0
+    }
 }
 
 impl Lane {
-    /// Room for one exchange: on the session's own connection, or on one more while no other session
-    /// needs it; else as soon as its own is free.
-    pub(crate) async fn slot(&self) -> Slot {
-        let at_once = |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).try_acquire_owned().ok();
-        let own = at_once(&self.own);
-        if own.is_none()
-            && let Some(borrowed) = at_once(&self.others)
-        {
-            return Slot {
-                is_own: false,
-                _permit: Some(borrowed),
-            };
+    /// Room for one exchange on the session's own connection, if it is free.
+    pub(crate) fn own(&self) -> Option<Slot> {
+        let own = Arc::clone(&self.own).try_acquire_owned().ok()?;
+        Some(self.with(true, Some(own)))
+    }
+
+    /// Room for one exchange beside the session's own connection while no other session needs it;
+    /// else on that, as soon as it is free.
+    pub(crate) async fn another(&self) -> Slot {
+        if let Ok(borrowed) = Arc::clone(&self.others).try_acquire_owned() {
+            return self.with(false, Some(borrowed));
         }
+        let own = Arc::clone(&self.own).acquire_owned().await.ok();
+        self.with(true, own)
+    }
+
+    fn with(&self, is_own: bool, permit: Option<OwnedSemaphorePermit>) -> Slot {
         Slot {
-            is_own: true,
-            _permit: match own {
-                Some(own) => Some(own),
-                None => Arc::clone(&self.own).acquire_owned().await.ok(),
-            },
+            is_own,
+            others: Arc::clone(&self.others),
+            _permit: permit,
         }
     }
 }
@@ -119,11 +128,12 @@ mod tests {
         let lanes = Lanes::new(2);
         let server = Endpoint::new("vc1", 443).unwrap();
         let a = lanes.take(&server, "u").now_or_never().unwrap();
-        let first = a.slot().now_or_never().unwrap();
-        let _borrowed = a.slot().now_or_never().unwrap();
-        assert!(a.slot().now_or_never().is_none());
+        let first = a.own().unwrap();
+        let borrowed = a.another().now_or_never().unwrap();
+        assert!(!borrowed.is_own() && !borrowed.is_to_spare());
+        assert!(a.own().is_none() && a.another().now_or_never().is_none());
         assert!(lanes.take(&server, "u").now_or_never().is_none());
         drop(first);
-        assert!(a.slot().now_or_never().is_some());
+        assert!(a.another().now_or_never().unwrap().is_own());
     }
 }

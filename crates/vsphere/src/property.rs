@@ -292,6 +292,8 @@ impl Session {
             .open("options")
             .text("maxObjects", &page.to_string())
             .close("options");
+        // Two connections by turns: the next page is asked for while this one is still read.
+        let _sparing = self.http().sparing();
         let mut arriving = self.arrive(envelope).await?;
         loop {
             let (read, next) = self.page(arriving, &collector, &mut unique).await;

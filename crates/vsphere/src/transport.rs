@@ -17,11 +17,11 @@ use crate::client::Settings;
 use crate::endpoint::Endpoint;
 use crate::envelope::Envelope;
 use crate::error::{Effect, Error};
-use crate::lane::Lane;
+use crate::lane::{Lane, Slot};
 use crate::soap;
 use crate::tls::Verifier;
 use crate::value::Value;
-use crate::wire::{Answer, Idle, Wire};
+use crate::wire::{Answer, Idle, Sparing, Wire};
 use crate::xml::XmlError;
 
 /// The largest answer that is read as a whole.
@@ -282,6 +282,29 @@ impl Http {
             })
     }
 
+    /// Room for one exchange, and the connection that is there for it: the session's own, or one
+    /// that was kept from page to page.
+    async fn room(&self) -> (Slot, Option<Wire>) {
+        if let Some(own) = self.lane.own() {
+            return (own, self.idle.take().await);
+        }
+        if let Some((wire, borrowed)) = self.idle.take_spare().await {
+            return (borrowed, Some(wire));
+        }
+        let slot = self.lane.another().await;
+        let idle = if slot.is_own() {
+            self.idle.take().await
+        } else {
+            None
+        };
+        (slot, idle)
+    }
+
+    /// A borrowed connection is kept from page to page until what this returns is dropped.
+    pub(crate) fn sparing(&self) -> Sparing {
+        self.idle.sparing()
+    }
+
     /// One request and the head of its answer, on the session's connection or a new one.
     async fn exchange(
         &self,
@@ -289,12 +312,7 @@ impl Http {
         deed: Deed,
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, Error> {
-        let slot = self.lane.slot().await;
-        let idle = if slot.is_own() {
-            self.idle.take().await
-        } else {
-            None
-        };
+        let (slot, idle) = self.room().await;
         let wire = match idle {
             Some(wire) => wire,
             None => {

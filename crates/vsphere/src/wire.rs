@@ -45,9 +45,32 @@ pub(crate) struct Wire {
     idle_since: Instant,
 }
 
-/// The connection of a session while no exchange uses it.
+/// The connections of a session while no exchange uses them.
 #[derive(Clone, Default)]
-pub(crate) struct Idle(Arc<Mutex<Option<Wire>>>);
+pub(crate) struct Idle(Arc<Mutex<Unused>>);
+
+#[derive(Default)]
+struct Unused {
+    /// Its own.
+    own: Option<Wire>,
+    /// A borrowed one, with the room that it takes: only while pages follow one another.
+    spare: Option<(Wire, Slot)>,
+    /// How many readers of pages there are.
+    pages: usize,
+}
+
+/// Keeps a borrowed connection from page to page.
+pub(crate) struct Sparing(Idle);
+
+impl Drop for Sparing {
+    fn drop(&mut self) {
+        let mut unused = self.0.hold();
+        unused.pages = unused.pages.saturating_sub(1);
+        if unused.pages == 0 {
+            unused.spare = None;
+        }
+    }
+}
 
 /// Connects and shakes hands.
 ///
@@ -230,23 +253,49 @@ impl Wire {
 }
 
 impl Idle {
-    /// The connection, if it can be used again.
+    /// The session's own connection, if it can be used again.
     pub(crate) async fn take(&self) -> Option<Wire> {
-        let mut wire = self.hold().take()?;
+        let mut wire = self.hold().own.take()?;
         wire.is_usable().await.then_some(wire)
+    }
+
+    /// The borrowed connection that was kept, if it can be used again.
+    pub(crate) async fn take_spare(&self) -> Option<(Wire, Slot)> {
+        let (mut wire, slot) = self.hold().spare.take()?;
+        wire.is_usable().await.then_some((wire, slot))
+    }
+
+    /// From now on a borrowed connection is kept for the next page, unless somebody else waits for
+    /// the room that it takes.
+    pub(crate) fn sparing(&self) -> Sparing {
+        self.hold().pages += 1;
+        Sparing(self.clone())
     }
 
     /// Hangs up.
     pub(crate) fn clear(&self) {
-        *self.hold() = None;
+        let mut unused = self.hold();
+        unused.own = None;
+        unused.spare = None;
     }
 
-    fn put(&self, mut wire: Wire) {
+    /// Keeps a connection that is not over, where it may stay; else it goes, and its room after it:
+    /// whoever takes that next opens another one.
+    fn put(&self, mut wire: Wire, slot: Slot) {
         wire.idle_since = Instant::now();
-        *self.hold() = Some(wire);
+        let mut unused = self.hold();
+        if slot.is_own() {
+            unused.own = Some(wire);
+            drop(slot);
+        } else if unused.pages > 0 && unused.spare.is_none() && slot.is_to_spare() {
+            unused.spare = Some((wire, slot));
+        } else {
+            drop(wire);
+            drop(slot);
+        }
     }
 
-    fn hold(&self) -> std::sync::MutexGuard<'_, Option<Wire>> {
+    fn hold(&self) -> std::sync::MutexGuard<'_, Unused> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -305,13 +354,13 @@ impl Stream for Pieces {
                 }
                 Poll::Ready(None) => {
                     if let Some((wire, slot)) = this.using.take() {
-                        if !wire.is_over() && slot.is_own() {
-                            this.idle.put(wire);
-                        } else {
+                        if wire.is_over() {
                             drop(wire);
+                            // Only now: whoever takes it next opens another connection.
+                            drop(slot);
+                        } else {
+                            this.idle.put(wire, slot);
                         }
-                        // Only now: whoever takes it next opens another connection.
-                        drop(slot);
                     }
                     return Poll::Ready(None);
                 }

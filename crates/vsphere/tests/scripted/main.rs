@@ -15,13 +15,17 @@ use vsphere::{Client, Credentials, Endpoint, Error, MoRef, Session, Settings, Ta
 
 const CANARY: &str = "canary-7f3a <&> passwörd";
 
-fn client() -> Client {
-    Client::new(Settings {
+fn settings() -> Settings {
+    Settings {
         connect_timeout: Duration::from_secs(2),
         call_timeout: Duration::from_secs(2),
         logout_timeout: Duration::from_secs(2),
         ..Settings::default()
-    })
+    }
+}
+
+fn client() -> Client {
+    Client::new(settings())
 }
 
 fn credentials() -> Credentials {

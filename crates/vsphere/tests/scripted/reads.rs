@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use vsphere::{Effect, Error, FilterSpec, MoRef, Outcome, Via, Wait};
+use vsphere::{Client, Effect, Error, FilterSpec, MoRef, Outcome, Settings, Via, Wait};
 
 use crate::fake::{Fake, HERE, Reply};
-use crate::{client, connect, on, vm};
+use crate::{client, connect, on, settings, vm};
 
 /// A page with `from..to` VMs, and a token if more are to come.
 fn page(method: &str, ids: std::ops::Range<u32>, token: Option<&str>) -> Reply {
@@ -108,6 +108,53 @@ async fn c10_the_next_page_is_asked_for_while_this_one_still_arrives() {
         .map(|object| object.reference.id.as_str())
         .collect();
     assert_eq!(ids, ["vm-0", "vm-1", "vm-2", "vm-3", "vm-4"]);
+}
+
+#[tokio::test]
+async fn c10_pages_come_over_two_connections_by_turns_and_then_there_is_room_for_others() {
+    const PAGES: usize = 9;
+    let asked: Vec<Arc<Notify>> = (0..PAGES).map(|_| Arc::default()).collect();
+    // The rest of each page comes only when the next one was asked for.
+    let fake = Fake::but(move |s| {
+        let at = match s.method.as_str() {
+            "RetrievePropertiesEx" => 0,
+            "ContinueRetrievePropertiesEx" => s.nth + 1,
+            _ => return None,
+        };
+        if at > 0 {
+            asked[at].notify_one();
+        }
+        let id = u32::try_from(at).unwrap();
+        let Some(next) = asked.get(at + 1) else {
+            return Some(page(&s.method, id..id + 1, None));
+        };
+        let Reply::Soap(whole) = page(&s.method, id..id + 1, Some("t")) else {
+            return None;
+        };
+        let halves = whole.replacen("<objects>", &format!("{HERE}<objects>"), 1);
+        Some(Reply::Halves(halves, Arc::clone(next)))
+    })
+    .await;
+    // Room for three connections in all.
+    let client = Client::new(Settings {
+        sessions: 3,
+        ..settings()
+    });
+    let session = connect(&client, &fake).await.unwrap();
+    let spec = [FilterSpec::objects("VirtualMachine", [&vm()], &["name"])];
+    assert_eq!(session.collect(&spec).await.unwrap().len(), PAGES);
+    let mut over: Vec<usize> = fake
+        .of("ContinueRetrievePropertiesEx")
+        .iter()
+        .map(|seen| seen.connection)
+        .collect();
+    assert_eq!(over.len(), PAGES - 1);
+    over.sort_unstable();
+    over.dedup();
+    assert_eq!(over.len(), 2, "{over:?}");
+    // What was borrowed was given back: else the last would wait for the end of the first.
+    let _second = connect(&client, &fake).await.unwrap();
+    let _third = connect(&client, &fake).await.unwrap();
 }
 
 #[tokio::test]
