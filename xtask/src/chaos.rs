@@ -10,6 +10,7 @@ mod campaign;
 mod dice;
 mod operator;
 mod oracle;
+mod order;
 mod plan;
 mod points;
 mod stage;
@@ -72,6 +73,8 @@ struct Tally {
     recoveries: usize,
     unknowns: usize,
     resolved: usize,
+    /// What happened of groups, lists and retries.
+    seen: order::Seen,
     ends: BTreeMap<String, usize>,
     reached: BTreeMap<String, usize>,
 }
@@ -89,6 +92,7 @@ impl Tally {
         self.recoveries += other.recoveries;
         self.unknowns += other.unknowns;
         self.resolved += other.resolved;
+        self.seen.add(&other.seen);
         for (end, count) in other.ends {
             *self.ends.entry(end).or_insert(0) += count;
         }
@@ -103,9 +107,15 @@ impl Tally {
             .iter()
             .map(|(end, count)| format!("{count} {end}"))
             .collect();
+        let of_the_language: Vec<String> = self
+            .seen
+            .counts()
+            .iter()
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
         format!(
             "{} runs, {} kills of pilot, {} of companions, {} hang-ups; {} workflows, {} judged ({}), \
-             {} changes done; {} taken over, {} effects unknown, {} of them resolved by hand",
+             {} changes done; {} taken over, {} effects unknown, {} of them resolved by hand; {}",
             self.runs,
             self.kills,
             self.companion_kills,
@@ -117,6 +127,7 @@ impl Tally {
             self.recoveries,
             self.unknowns,
             self.resolved,
+            of_the_language.join(", "),
         )
     }
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -19,14 +19,20 @@ use super::dice::Dice;
 use super::operator::{Job, NAME, Went};
 use super::plan::Plan;
 use super::stage::Stage;
+use super::vcenter::{Seen, Vcenter};
 use super::{Programs, Tally, kept, oracle};
 use crate::mcp::Client;
 
 /// How many workflows go on at once: on the fake companion, and on machines.
 const ON_FAKE: usize = 4;
 const ON_MACHINES: usize = 3;
-/// How many calls one of the latter has under way at most: its review looks at all steps at once.
-const AT_ONCE: usize = 5;
+/// How many machines the last of the latter works on.
+const FLEET: usize = 3;
+/// How many calls they have under way at most, all together: the review of one looks at all of its
+/// steps at once.
+const CALLS: usize = (ON_MACHINES - 1) * 5 + FLEET * 3 + 1;
+/// So many rounds have to meet whatever there is.
+const MANY: usize = 10;
 /// How many machines there are per pool.
 const MACHINES: usize = 4;
 /// How many moves are made with a workflow before everything calms down.
@@ -87,6 +93,9 @@ pub(super) async fn run(programs: &Rc<Programs>, seed: u64, long: Duration) -> R
         .all(|count| *count > 0),
         "something was not exercised at all"
     );
+    if let Some(what) = tally.seen.missed(tally.runs >= MANY) {
+        bail!("not exercised at all: {what}");
+    }
     if let Ok(ground) = Rc::try_unwrap(ground) {
         ground.stage.strike().await?;
     }
@@ -105,19 +114,27 @@ async fn play(ground: &Rc<Ground>, seed: u64, long: Duration) -> Result<()> {
         let mut dice = Dice::new(seed, round << 8);
         let mut plans = Vec::new();
         for i in 0..ON_FAKE {
-            let plan = Plan::fake(&format!("r{round}f{i}"), dice.percent(50));
+            let (tag, boom) = (format!("r{round}f{i}"), dice.percent(50));
+            let plan = match i % 2 {
+                0 => Plan::fake(&tag, boom),
+                _ => Plan::wide(&tag, boom, &mut dice),
+            };
             ground.stage.furnish(&plan)?;
             plans.push(plan);
         }
         for i in 0..ON_MACHINES {
-            let name = machines.pop_front().context("there are no machines")?;
-            if !vcenter.see(&name).await?.on {
-                vcenter.power_on(&name).await?;
-            }
-            let before = vcenter.see(&name).await?;
             let tag = format!("r{round}m{i}");
-            plans.push(Plan::machine(&tag, &name, before, dice.percent(40)));
-            machines.push_back(name);
+            let boom = dice.percent(40);
+            plans.push(if i + 1 < ON_MACHINES {
+                let (name, before) = ready(vcenter, &mut machines).await?;
+                Plan::machine(&tag, &name, before, boom)
+            } else {
+                let mut fleet = Vec::new();
+                for _ in 0..FLEET {
+                    fleet.push(ready(vcenter, &mut machines).await?);
+                }
+                Plan::fleet(&tag, fleet, boom)
+            });
         }
         ground.stage.note(&format!("round {round}"))?;
         let jobs = evening(ground, seed, round, plans)
@@ -131,6 +148,17 @@ async fn play(ground: &Rc<Ground>, seed: u64, long: Duration) -> Result<()> {
     let requests = oracle::requests(&ground.stage, &all.iter().collect::<Vec<_>>())?;
     ground.tally.borrow_mut().requests = requests;
     Ok(())
+}
+
+/// The machine whose turn it is, powered on.
+async fn ready(vcenter: &Vcenter, machines: &mut VecDeque<String>) -> Result<(String, Seen)> {
+    let name = machines.pop_front().context("there are no machines")?;
+    if !vcenter.see(&name).await?.on {
+        vcenter.power_on(&name).await?;
+    }
+    let before = vcenter.see(&name).await?;
+    machines.push_back(name.clone());
+    Ok((name, before))
 }
 
 /// The workflows go on while troubles come.
@@ -329,8 +357,7 @@ fn kill_companions(ground: &Ground, pilot: u32, spare: bool, dice: &mut Dice) ->
             ground.tally.borrow_mut().companion_kills += 1;
             if name.starts_with("vmware") {
                 // One for each call that it was in.
-                let more = ON_MACHINES * AT_ONCE;
-                ground.sessions.set(ground.sessions.get() + more);
+                ground.sessions.set(ground.sessions.get() + CALLS);
             }
         }
     }

@@ -161,7 +161,19 @@ impl Job {
 
     /// The arguments of a decision on what is open.
     pub(super) fn decision(&self) -> Value {
-        json!({"approval_id": self.last["approval"]["id"], "approver": NAME, "wait_seconds": 5})
+        let open = &self.last["approval"];
+        let mut decision = json!({"approval_id": open["id"], "approver": NAME, "wait_seconds": 5});
+        let mut named = self.plan.to_be_named();
+        let rows = self.last["steps"].as_array();
+        // One whose turn has come cannot be named any more.
+        named.retain(|step| {
+            let mut rows = rows.into_iter().flatten();
+            rows.any(|row| row["id"] == *step && row["state"] == "pending")
+        });
+        if open["kind"] == "plan" && !named.is_empty() {
+            decision["steps"] = named.into();
+        }
+        decision
     }
 
     /// Drives it to its rest: approves what is asked, looks where something is unknown, and says
@@ -222,9 +234,9 @@ impl Job {
             .filter_map(|step| Some(step["id"].as_str()?.to_owned()))
             .collect();
         for step in unknown {
-            let deed = self.plan.deeds.iter().find(|deed| deed.step() == step);
-            let deed = deed.context("a step that nobody asked for")?;
-            let happened = stage.in_effect(self.id()?, &self.plan, deed).await?;
+            let meant = self.plan.steps().find(|meant| meant.id == step);
+            let meant = meant.context("a step that nobody asked for")?;
+            let happened = stage.in_effect(self.id()?, &self.plan, meant).await?;
             let said =
                 json!({"step": step, "happened": happened, "note": "seen", "approver": NAME});
             match self.ask(client, "resolve_step", said).await? {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Tally;
 use super::operator::{Job, call};
+use super::order;
 use super::plan::Deed;
 use super::stage::Stage;
 use crate::mcp::Client;
@@ -22,7 +23,10 @@ pub(super) async fn judge(stage: &Stage, job: &Job, tally: &mut Tally) -> Result
         wrong.push(format!("{error:#}"));
     }
     record(job, &events, &mut wrong);
-    ledger(&stage.ledger()?, job, &events, &mut wrong)?;
+    let lines = stage.ledger()?;
+    ledger(&lines, job, &events, &mut wrong)?;
+    let seen = order::judge(&job.plan, &events, &mut wrong);
+    order::of_the_ledger(&job.plan, job.id()?, &lines, &events, &mut wrong);
     for (kind, body) in &events {
         tally.changes += usize::from(
             kind == "outcome"
@@ -32,6 +36,7 @@ pub(super) async fn judge(stage: &Stage, job: &Job, tally: &mut Tally) -> Result
         tally.recoveries += usize::from(kind == "adopted");
         tally.unknowns += usize::from(kind == "outcome" && body["outcome"]["is"] == "unknown");
     }
+    tally.seen.add(&seen);
     tally.judged += 1;
     *tally.ends.entry(job.outcome().to_owned()).or_insert(0) += 1;
     if wrong.is_empty() {
@@ -59,10 +64,11 @@ async fn steps(stage: &Stage, job: &Job, wrong: &mut Vec<String>) -> Result<()> 
         .flatten()
         .filter_map(|row| row["step"].as_str())
         .collect();
-    // Power is one thing that two steps change.
-    let mut power = Some(true);
-    for deed in &job.plan.deeds {
-        let step = deed.step();
+    // Power is one thing that two steps change, of each machine.
+    let mut power: BTreeMap<&str, Option<bool>> = BTreeMap::new();
+    for meant in job.plan.steps() {
+        let step = meant.id.as_str();
+        let machine = job.plan.machine_of(meant).unwrap_or_default();
         let row = rows.iter().find(|row| row["id"] == step);
         let state = row
             .and_then(|row| row["state"].as_str())
@@ -87,13 +93,19 @@ async fn steps(stage: &Stage, job: &Job, wrong: &mut Vec<String>) -> Result<()> 
                 ));
             }
         }
-        match (deed, certain) {
-            (Deed::Off, Some(true)) => power = Some(false),
-            (Deed::On, Some(true)) => power = Some(true),
-            (Deed::Off | Deed::On, None) => power = None,
+        match (meant.deed, certain) {
+            (Deed::Off, Some(true)) => {
+                power.insert(machine, Some(false));
+            }
+            (Deed::On, Some(true)) => {
+                power.insert(machine, Some(true));
+            }
+            (Deed::Off | Deed::On, None) => {
+                power.insert(machine, None);
+            }
             (Deed::Off | Deed::On, Some(false)) => {}
             _ => {
-                let is = stage.in_effect(job.id()?, &job.plan, deed).await?;
+                let is = stage.in_effect(job.id()?, &job.plan, meant).await?;
                 if certain.is_some_and(|certain| certain != is) {
                     wrong.push(format!("`{step}` is `{state}`, and in effect: {is}"));
                 }
@@ -103,10 +115,11 @@ async fn steps(stage: &Stage, job: &Job, wrong: &mut Vec<String>) -> Result<()> 
             }
         }
     }
-    if let (Some((name, _)), Some(power)) = (&job.plan.machine, power) {
-        let seen = stage.vcenter()?.see(name).await?;
-        if seen.on != power {
-            wrong.push(format!("{name} is on: {}, and should be: {power}", seen.on));
+    for (name, _) in &job.plan.machines {
+        let expected = power.get(name.as_str()).copied().unwrap_or(Some(true));
+        let on = stage.vcenter()?.see(name).await?.on;
+        if let Some(expected) = expected.filter(|expected| *expected != on) {
+            wrong.push(format!("{name} is on: {on}, and should be: {expected}"));
         }
     }
     Ok(())
@@ -181,11 +194,11 @@ fn ledger(
         wrong.push(format!("{key} was done {times} times"));
     }
     // What must not be done twice is not even sent twice.
-    for deed in job.plan.deeds.iter().filter(|deed| deed.once()) {
+    for step in job.plan.steps().filter(|step| step.once()) {
         let mut keys = BTreeSet::new();
         for (_, body) in events
             .iter()
-            .filter(|(kind, body)| kind == "intent" && body["step"] == deed.step())
+            .filter(|(kind, body)| kind == "intent" && body["step"] == step.id.as_str())
         {
             let known = !keys.insert(body["key"].to_string());
             if known && body["direction"] == "do" {

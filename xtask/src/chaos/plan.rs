@@ -1,7 +1,8 @@
 //! The workflows that are run, and what each of their steps does to the world.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::dice::Dice;
 use super::vcenter::{PROFILE, Seen};
 
 /// What a value of the fake companion is before anything adds to it.
@@ -10,7 +11,7 @@ pub(super) const BASE: i64 = 10;
 pub(super) const MORE: i64 = 5;
 
 /// What a step does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     /// Sets a value that was not there.
     Set,
@@ -24,7 +25,7 @@ pub(super) enum Deed {
     Fails,
     /// Takes a snapshot. Not repeatable.
     Snapshot,
-    /// Powers the machine off.
+    /// Powers the machine off. Destructive.
     Off,
     /// Changes its size.
     Size,
@@ -35,8 +36,7 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    /// The id of its step.
-    pub(super) fn step(&self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Set => "set",
             Self::Add => "add",
@@ -49,10 +49,98 @@ impl Deed {
             Self::On => "on",
         }
     }
+}
+
+/// How the fake companion answers a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// At once.
+    Willing,
+    /// A moment after it was done, so that troubles meet it in between.
+    Slow,
+    /// It refuses the first attempt, and does the next one.
+    Reluctant,
+    /// It refuses each time.
+    Never,
+}
+
+impl Mood {
+    fn fault(self) -> &'static str {
+        match self {
+            Self::Willing => "",
+            Self::Slow => "slow",
+            Self::Reluctant | Self::Never => "error_none",
+        }
+    }
+
+    fn attempts(self) -> u32 {
+        if self == Self::Reluctant { 1 } else { 9 }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) id: String,
+    pub(super) deed: Deed,
+    mood: Mood,
+    /// Which of the machines of the plan it works on.
+    machine: usize,
+}
+
+impl Step {
+    fn alone(deed: Deed) -> Self {
+        Self {
+            id: deed.word().to_owned(),
+            deed,
+            mood: Mood::Willing,
+            machine: 0,
+        }
+    }
+
+    /// One of several, counted from 1.
+    fn one_of(word: &str, number: usize, deed: Deed, mood: Mood) -> Self {
+        Self {
+            id: format!("{word}_{number}"),
+            deed,
+            mood,
+            machine: number - 1,
+        }
+    }
 
     /// Whether it must not happen twice.
     pub(super) fn once(&self) -> bool {
-        matches!(self, Self::Add | Self::Send | Self::Snapshot)
+        matches!(self.deed, Deed::Add | Deed::Send | Deed::Snapshot)
+    }
+
+    /// Whether the plan says that it is tried again.
+    fn retried(&self) -> bool {
+        self.deed == Deed::Set
+    }
+}
+
+/// One thing after the other: a step, or several of them that belong together.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    /// A step.
+    One(Step),
+    /// `parallel`, with at most so many at once.
+    Beside { limit: usize, steps: Vec<Step> },
+    /// `for_each`, in batches, of which so many may fail.
+    Each {
+        batch: usize,
+        max_failures: usize,
+        steps: Vec<Step>,
+    },
+}
+
+impl Part {
+    /// Its steps.
+    pub(super) fn steps(&self) -> &[Step] {
+        match self {
+            Self::One(step) => std::slice::from_ref(step),
+            Self::Beside { steps, .. } | Self::Each { steps, .. } => steps,
+        }
     }
 }
 
@@ -61,21 +149,70 @@ impl Deed {
 pub(super) struct Plan {
     /// Names what it works on: the values of the fake companion, or the snapshot.
     pub(super) tag: String,
-    /// What its steps do, in order.
-    pub(super) deeds: Vec<Deed>,
-    /// Its machine, with what it was before.
-    pub(super) machine: Option<(String, Seen)>,
+    /// What it does, in order.
+    pub(super) parts: Vec<Part>,
+    /// Its machines, with what they were before.
+    pub(super) machines: Vec<(String, Seen)>,
 }
 
 impl Plan {
-    /// On the fake companion, all its actions; with a step that fails last, if `boom`.
+    /// On the fake companion, all its actions one after the other; with a step that fails last, if
+    /// `boom`.
     pub(super) fn fake(tag: &str, boom: bool) -> Self {
         let mut deeds = vec![Deed::Set, Deed::Add, Deed::Send, Deed::Unset];
         deeds.extend(boom.then_some(Deed::Fails));
         Self {
             tag: tag.to_owned(),
-            deeds,
-            machine: None,
+            parts: one_by_one(&deeds),
+            machines: Vec::new(),
+        }
+    }
+
+    /// On the fake companion, several at once: a parallel group of which one step is tried again,
+    /// and a list in batches of which one may fail. If `boom`, one more does.
+    pub(super) fn wide(tag: &str, boom: bool, dice: &mut Dice) -> Self {
+        let member = |number, deed, mood| Step::one_of("beside", number, deed, mood);
+        let beside = vec![
+            member(1, Deed::Add, Mood::Slow),
+            member(2, Deed::Set, Mood::Reluctant),
+            member(3, Deed::Send, Mood::Willing),
+            member(4, Deed::Add, Mood::Willing),
+        ];
+        // What must not be done twice cannot be tried again.
+        let again = dice.percent(50);
+        let deed = if again { Deed::Set } else { Deed::Add };
+        let mut moods = [Mood::Willing; 5];
+        moods[1] = Mood::Slow;
+        if again {
+            moods[0] = Mood::Reluctant;
+        }
+        if boom || dice.percent(60) {
+            moods[2] = Mood::Never;
+        }
+        if boom {
+            moods[4] = Mood::Never;
+        }
+        let each = (1..)
+            .zip(moods)
+            .map(|(number, mood)| Step::one_of("each", number, deed, mood));
+        let limit = 2 + usize::from(dice.percent(50));
+        let batch = 2 + usize::from(dice.percent(50));
+        Self {
+            tag: tag.to_owned(),
+            parts: vec![
+                Part::One(Step::alone(Deed::Set)),
+                Part::Beside {
+                    limit,
+                    steps: beside,
+                },
+                Part::Each {
+                    batch,
+                    max_failures: 1,
+                    steps: each.collect(),
+                },
+                Part::One(Step::alone(Deed::Unset)),
+            ],
+            machines: Vec::new(),
         }
     }
 
@@ -86,39 +223,154 @@ impl Plan {
         deeds.push(Deed::On);
         Self {
             tag: tag.to_owned(),
-            deeds,
-            machine: Some((name.to_owned(), before)),
+            parts: one_by_one(&deeds),
+            machines: vec![(name.to_owned(), before)],
         }
     }
 
-    /// The name of one of its values.
-    pub(super) fn value(&self, deed: &Deed) -> String {
-        format!("{}_{}", self.tag, deed.step())
+    /// On several machines that are on: all at once, and in batches of two; with a step that fails
+    /// last, if `boom`. They stay off.
+    pub(super) fn fleet(tag: &str, machines: Vec<(String, Seen)>, boom: bool) -> Self {
+        let all = |word: &str, deed| {
+            let one = |number| Step::one_of(word, number, deed, Mood::Willing);
+            (1..=machines.len()).map(one).collect::<Vec<_>>()
+        };
+        let batches = |word: &str, deed| Part::Each {
+            batch: 2,
+            max_failures: 0,
+            steps: all(word, deed),
+        };
+        let mut parts = vec![
+            Part::Beside {
+                limit: machines.len(),
+                steps: all("snap", Deed::Snapshot),
+            },
+            batches("off", Deed::Off),
+            batches("size", Deed::Size),
+        ];
+        parts.extend(boom.then(|| Part::One(Step::alone(Deed::Reset))));
+        Self {
+            tag: tag.to_owned(),
+            parts,
+            machines,
+        }
     }
 
-    /// The size that its machine gets.
-    pub(super) fn size(&self) -> (u64, u64) {
-        self.machine.as_ref().map_or((0, 0), |(_, before)| {
-            (before.cpu % 8 + 1, before.memory_mb + 4)
-        })
+    /// All steps, in order.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.parts.iter().flat_map(Part::steps)
+    }
+
+    /// The destructive ones of a list: one decision has to name them all, if they are to run in
+    /// batches.
+    pub(super) fn to_be_named(&self) -> Vec<&str> {
+        let lists = self.parts.iter().filter(|p| !matches!(p, Part::One(_)));
+        lists
+            .flat_map(Part::steps)
+            .filter(|step| step.deed == Deed::Off)
+            .map(|step| step.id.as_str())
+            .collect()
+    }
+
+    /// The name of one of its values.
+    pub(super) fn value(&self, step: &Step) -> String {
+        format!("{}_{}", self.tag, step.id)
+    }
+
+    /// The name of the machine of a step.
+    pub(super) fn machine_of(&self, step: &Step) -> Option<&str> {
+        let (name, _) = self.machines.get(step.machine)?;
+        Some(name)
+    }
+
+    /// The size that the machine of a step gets.
+    pub(super) fn size(&self, step: &Step) -> (u64, u64) {
+        self.machines
+            .get(step.machine)
+            .map_or((0, 0), |(_, before)| {
+                (before.cpu % 8 + 1, before.memory_mb + 4)
+            })
     }
 
     /// What `create_workflow` is given.
     pub(super) fn definition(&self) -> Value {
-        let steps: Vec<Value> = self.deeds.iter().map(|deed| self.step(deed)).collect();
-        json!({"name": format!("Chaos {}", self.tag), "description": "Of the chaos.", "steps": steps})
+        let mut lists = Map::new();
+        let mut steps = Vec::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            steps.push(match part {
+                Part::One(step) => self.step(step),
+                Part::Beside { limit, steps } => {
+                    let steps: Vec<Value> = steps.iter().map(|step| self.step(step)).collect();
+                    json!({"id": format!("group_{number}"), "limit": limit, "parallel": steps})
+                }
+                Part::Each {
+                    batch,
+                    max_failures,
+                    steps,
+                } => {
+                    let list = format!("list_{number}");
+                    let items = steps.iter().map(|step| self.item(step)).collect();
+                    lists.insert(list.clone(), Value::Array(items));
+                    let mut each = steps.first().map_or(Value::Null, |step| self.each(step));
+                    each["for_each"] = format!("${{params.{list}}}").into();
+                    each["batch"] = (*batch).into();
+                    each["max_failures"] = (*max_failures).into();
+                    each
+                }
+            });
+        }
+        json!({"name": format!("Chaos {}", self.tag), "description": "Of the chaos.",
+               "params": lists, "steps": steps})
     }
 
-    fn step(&self, deed: &Deed) -> Value {
-        let name = self.value(deed);
+    /// One of the items from which a list makes its steps.
+    fn item(&self, step: &Step) -> Value {
+        let (cpu, memory_mb) = self.size(step);
+        json!({"name": self.value(step), "vm": self.machine_of(step).unwrap_or("none"),
+               "fault": step.mood.fault(), "attempts": step.mood.attempts(), "cpu": cpu,
+               "memory_mb": memory_mb})
+    }
+
+    /// The step that a list is made from, with what differs taken from its items.
+    fn each(&self, first: &Step) -> Value {
+        let mut each = self.step(first);
+        each["id"] = first.id.trim_end_matches("_1").into();
+        if let Some(params) = each["params"].as_object_mut() {
+            let filled: &[(&str, &str)] = if self.machines.is_empty() {
+                &[
+                    ("name", "${item.name}"),
+                    ("fault", "${item.fault}"),
+                    ("fault_attempts", "${item.attempts}"),
+                ]
+            } else {
+                &[("vm_name", "${item.vm}")]
+            };
+            for (name, item) in filled {
+                params.insert((*name).to_owned(), (*item).into());
+            }
+            for size in ["cpu", "memory_mb"] {
+                if let Some(value) = params.get_mut(size) {
+                    *value = format!("${{item.{size}}}").into();
+                }
+            }
+        }
+        each
+    }
+
+    fn step(&self, step: &Step) -> Value {
+        let name = self.value(step);
         let store = |action: &str, value: Value| {
             let mut params = json!({"action": action, "name": name});
             if !value.is_null() {
                 params["value"] = value;
             }
+            if step.mood != Mood::Willing {
+                params["fault"] = step.mood.fault().into();
+                params["fault_attempts"] = step.mood.attempts().into();
+            }
             ("fake", "store", params)
         };
-        let machine = self.machine.as_ref().map(|(name, _)| name.as_str());
+        let machine = self.machine_of(step);
         let control = |action: &str, more: Value| {
             let mut params =
                 json!({"action": action, "credential_profile": PROFILE, "vm_name": machine});
@@ -127,8 +379,8 @@ impl Plan {
             }
             ("control", "vmware_control", params)
         };
-        let (cpu, memory_mb) = self.size();
-        let (skill, tool, params) = match deed {
+        let (cpu, memory_mb) = self.size(step);
+        let (skill, tool, params) = match step.deed {
             Deed::Set => store("set", json!("new")),
             Deed::Add => store("add", json!(MORE)),
             Deed::Send => store("send", Value::Null),
@@ -144,6 +396,15 @@ impl Plan {
             Deed::Reset => control("reset", Value::Null),
             Deed::On => control("power_on", Value::Null),
         };
-        json!({"id": deed.step(), "skill": skill, "tool": tool, "params": params})
+        let mut whole = json!({"id": step.id, "skill": skill, "tool": tool, "params": params});
+        if step.retried() {
+            whole["retry"] = json!({"count": 1, "backoff_s": 1});
+        }
+        whole
     }
+}
+
+fn one_by_one(deeds: &[Deed]) -> Vec<Part> {
+    let steps = deeds.iter().map(|deed| Step::alone(*deed));
+    steps.map(Part::One).collect()
 }

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::task::JoinSet;
 
+use super::dice::Dice;
 use super::operator::{Job, Went};
 use super::plan::Plan;
 use super::stage::Stage;
@@ -25,7 +26,10 @@ const MOST: usize = 300;
 const FIRST: &[(&str, usize)] = &[("companions.written", 45), ("journal.before_commit", 80)];
 /// On the vCenter only each so many-th time; in the short form also in the recovery.
 const STRIDE: usize = 9;
-const SHORT: usize = 4;
+const SHORT: usize = 5;
+/// A workflow that does several things at once takes seconds: the short form ends it at the first of
+/// those points only, each so many-th time.
+const WIDE: usize = 10;
 /// How many machines there are per pool there.
 const MACHINES: usize = 60;
 
@@ -35,6 +39,8 @@ struct Chain {
     /// What comes before.
     first: Option<(String, usize)>,
     point: String,
+    /// Several steps at once, instead of one after the other.
+    wide: bool,
     boom: bool,
     /// From one time to the next.
     stride: usize,
@@ -56,6 +62,7 @@ pub(super) async fn run(programs: &Rc<Programs>, only: &str, short: bool) -> Res
             chains.push_back(Chain {
                 first: None,
                 point: point.clone(),
+                wide: false,
                 boom,
                 stride: 1,
             });
@@ -80,6 +87,7 @@ pub(super) async fn run(programs: &Rc<Programs>, only: &str, short: bool) -> Res
             chains.push_back(Chain {
                 first: Some(((*point).to_owned(), times * part / 200)),
                 point: second.clone(),
+                wide: false,
                 boom: true,
                 stride: if short { SHORT } else { 1 },
             });
@@ -90,6 +98,28 @@ pub(super) async fn run(programs: &Rc<Programs>, only: &str, short: bool) -> Res
     println!("  {} ({} s)", again.told(), begun.elapsed().as_secs());
     if only.is_empty() {
         finish(&names, &again)?;
+    }
+
+    println!("Several steps at once: a parallel group, and a list in batches");
+    let ended_at = names
+        .iter()
+        .filter(|name| !short || FIRST.iter().any(|(first, _)| first == name));
+    let chains = ended_at.map(|point| Chain {
+        first: None,
+        point: point.clone(),
+        wide: true,
+        boom: true,
+        stride: if short { WIDE } else { 1 },
+    });
+    let wide = beside(chains.collect(), play).await?;
+    println!("  {} ({} s)", wide.told(), begun.elapsed().as_secs());
+    if only.is_empty() {
+        if let Some(what) = wide.seen.missed(!short) {
+            bail!("not exercised at all: {what}");
+        }
+        if !short {
+            finish(&names, &wide)?;
+        }
     }
 
     println!("Named points on a vCenter, each {STRIDE}th time");
@@ -103,6 +133,7 @@ pub(super) async fn run(programs: &Rc<Programs>, only: &str, short: bool) -> Res
     let chains = names.iter().map(|point| Chain {
         first: None,
         point: point.clone(),
+        wide: false,
         boom: true,
         stride: STRIDE,
     });
@@ -173,7 +204,13 @@ async fn on_the_fake(programs: &Rc<Programs>, chain: &Chain) -> Result<Tally> {
     let mut tally = Tally::default();
     for count in (1..=MOST).step_by(chain.stride) {
         let stage = Stage::set(programs, 0, false).await?;
-        let mut job = Job::new(Plan::fake("one", chain.boom));
+        let plan = if chain.wide {
+            let mut dice = Dice::new(count as u64, 1);
+            Plan::wide("one", chain.boom, &mut dice)
+        } else {
+            Plan::fake("one", chain.boom)
+        };
+        let mut job = Job::new(plan);
         stage.furnish(&job.plan)?;
         let mut ends: Vec<(&str, usize)> = Vec::new();
         ends.extend(chain.first.as_ref().map(|(point, n)| (point.as_str(), *n)));

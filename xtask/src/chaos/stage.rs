@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::Programs;
-use super::plan::{BASE, Deed, MORE, Plan};
+use super::plan::{BASE, Deed, MORE, Plan, Step};
 use super::vcenter::Vcenter;
 use crate::mcp::Client;
 
@@ -143,8 +143,14 @@ impl Stage {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let mut values: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
-        values.insert(plan.value(&Deed::Add), json!(BASE));
-        values.insert(plan.value(&Deed::Unset), json!("old"));
+        for step in plan.steps() {
+            let before = match step.deed {
+                Deed::Add => json!(BASE),
+                Deed::Unset => json!("old"),
+                _ => continue,
+            };
+            values.insert(plan.value(step), before);
+        }
         let whole = format!("{:1$}", Value::Object(values).to_string(), text.len());
         file.rewind()?;
         file.write_all(whole.as_bytes())?;
@@ -172,34 +178,32 @@ impl Stage {
         serde_json::from_str(&text).context("the store is torn")
     }
 
-    /// Whether a deed is in effect, seen past `pilot`.
-    pub(super) async fn in_effect(&self, workflow: &str, plan: &Plan, deed: &Deed) -> Result<bool> {
-        let value = |deed: &Deed| -> Result<Value> { Ok(self.store()?[plan.value(deed)].clone()) };
+    /// Whether a step is in effect, seen past `pilot`.
+    pub(super) async fn in_effect(&self, workflow: &str, plan: &Plan, step: &Step) -> Result<bool> {
+        let name = plan.value(step);
+        let value = || -> Result<Value> { Ok(self.store()?[&name].clone()) };
         let seen = async || {
-            let (name, _) = plan.machine.as_ref().context("the plan has no machine")?;
-            self.vcenter()?.see(name).await
+            let machine = plan.machine_of(step).context("the plan has no machine")?;
+            self.vcenter()?.see(machine).await
         };
-        Ok(match deed {
-            Deed::Set => match value(deed)? {
+        Ok(match step.deed {
+            Deed::Set => match value()? {
                 Value::Null => false,
                 found if found == "new" => true,
-                found => bail!("`{}` is {found}", plan.value(deed)),
+                found => bail!("`{name}` is {found}"),
             },
-            Deed::Add => match value(deed)?.as_i64() {
+            Deed::Add => match value()?.as_i64() {
                 Some(BASE) => false,
                 Some(found) if found == BASE + MORE => true,
-                found => bail!(
-                    "`{}` is {found:?}: done twice, or undone twice",
-                    plan.value(deed)
-                ),
+                found => bail!("`{name}` is {found:?}: done twice, or undone twice"),
             },
-            Deed::Unset => match value(deed)? {
+            Deed::Unset => match value()? {
                 Value::Null => true,
                 found if found == "old" => false,
-                found => bail!("`{}` is {found}", plan.value(deed)),
+                found => bail!("`{name}` is {found}"),
             },
             Deed::Send => {
-                let key = format!("{workflow}/{}/do/", deed.step());
+                let key = format!("{workflow}/{}/do/", step.id);
                 let mut lines = self.ledger()?.into_iter();
                 lines.any(|line| line["key"].as_str().is_some_and(|k| k.starts_with(&key)))
             }
@@ -215,7 +219,7 @@ impl Stage {
             Deed::Off => !seen().await?.on,
             Deed::On => seen().await?.on,
             Deed::Size => {
-                let (now, (cpu, memory_mb)) = (seen().await?, plan.size());
+                let (now, (cpu, memory_mb)) = (seen().await?, plan.size(step));
                 (now.cpu, now.memory_mb) == (cpu, memory_mb)
             }
         })
