@@ -68,7 +68,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn before(vcsim: &Vcsim) -> Self {
+    pub(crate) fn before(vcsim: &Vcsim, identity: Identity) -> Self {
         // Another test may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -94,7 +94,7 @@ impl Ground {
             told.notify_all();
             reply
         };
-        let fake = runtime.block_on(Fake::start(Identity::self_signed(), script));
+        let fake = runtime.block_on(Fake::start(identity, script));
         Self {
             port: fake.port,
             state,

@@ -149,6 +149,15 @@ pub(crate) struct Identity {
     key: rcgen::KeyPair,
 }
 
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self {
+            leaf: self.leaf.clone(),
+            key: rcgen::KeyPair::try_from(self.key.serialize_der()).unwrap(),
+        }
+    }
+}
+
 /// An authority that can sign identities.
 pub(crate) struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
