@@ -105,7 +105,8 @@ async fn role_archive_much() {
     let start = std::time::Instant::now();
     let done = journal.archive(DAY, LATER, false).await.unwrap();
     let took = start.elapsed();
-    let grown = peak() - before;
+    // The kernel counts by processor, in batches: what is read later may be some pages less.
+    let grown = peak().saturating_sub(before);
     let events = workflows * each as u64;
     assert_eq!((done.workflows, done.events), (workflows, events));
     assert_eq!(done.files.len() as u64, events.div_ceil(20_000));
