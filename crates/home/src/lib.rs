@@ -34,5 +34,5 @@ pub use config::{Assurance, Config, PlanApproval, Rules};
 pub use dir::Home;
 pub use error::HomeError;
 pub use file::{check_private, free_bytes, read_owned, read_private, replace};
-pub use lock::Lock;
+pub use lock::{Held, Lock, LockFile};
 pub use user::User;

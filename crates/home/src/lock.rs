@@ -7,9 +7,57 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::HomeError;
+
+/// The file of a lock, kept open: for a lock that is taken again and again.
+#[derive(Debug)]
+pub struct LockFile {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl LockFile {
+    /// Opens the file, which is created if need be (0600).
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError`] if the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        let Lock { file, path } = Lock::open(path)?;
+        Ok(Self {
+            file: Arc::new(file),
+            path,
+        })
+    }
+
+    /// Takes the lock if it is free; `None` if someone holds it, be it through this very file.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError`] if the file cannot be locked.
+    pub fn try_lock(&mut self) -> Result<Option<Held>, HomeError> {
+        // The system would give it once more to the file that has it.
+        if Arc::get_mut(&mut self.file).is_none() {
+            return Ok(None);
+        }
+        let taken = attempt(&self.file, &self.path)?;
+        Ok(taken.then(|| Held(Arc::clone(&self.file))))
+    }
+}
+
+/// The lock of a [`LockFile`], held until it is dropped.
+#[derive(Debug)]
+pub struct Held(Arc<File>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It is held on an open file, and unlocking that cannot fail.
+        let _ = self.0.unlock();
+    }
+}
 
 /// An exclusive lock, held until it is dropped.
 #[derive(Debug)]
@@ -41,7 +89,7 @@ impl Lock {
     /// [`HomeError`] if the file cannot be opened or locked.
     pub fn try_lock(path: &Path) -> Result<Option<Self>, HomeError> {
         let lock = Self::open(path)?;
-        Ok(lock.attempt()?.then_some(lock))
+        Ok(attempt(&lock.file, &lock.path)?.then_some(lock))
     }
 
     /// Waits for the lock at most so long; `None` if it was held all the time.
@@ -57,7 +105,7 @@ impl Lock {
         let start = Instant::now();
         let mut pause = Duration::from_micros(200);
         loop {
-            if lock.attempt()? {
+            if attempt(&lock.file, &lock.path)? {
                 return Ok(Some(lock));
             }
             let left = bound.saturating_sub(start.elapsed());
@@ -95,12 +143,12 @@ impl Lock {
             path: path.to_owned(),
         })
     }
+}
 
-    fn attempt(&self) -> Result<bool, HomeError> {
-        match self.file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(e)) => Err(HomeError::from_io(&self.path, e)),
-        }
+fn attempt(file: &File, path: &Path) -> Result<bool, HomeError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(e)) => Err(HomeError::from_io(path, e)),
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use home::{Home, Lock};
+use home::{Home, Lock, LockFile};
 use tempfile::TempDir;
 
 #[test]
@@ -24,6 +24,37 @@ fn a_held_lock_is_not_given_twice() {
     );
     drop(held);
     assert!(home.try_lock("journal").unwrap().is_some());
+}
+
+#[test]
+fn a_lock_whose_file_is_kept_open_excludes_the_others_and_itself() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("l");
+    let (mut one, mut two) = (
+        LockFile::open(&path).unwrap(),
+        LockFile::open(&path).unwrap(),
+    );
+    for _ in 0..3 {
+        let held = one.try_lock().unwrap();
+        assert!(held.is_some());
+        assert!(one.try_lock().unwrap().is_none());
+        assert!(two.try_lock().unwrap().is_none());
+        assert!(Lock::try_lock(&path).unwrap().is_none());
+        drop(held);
+        let held = two.try_lock().unwrap();
+        assert!(held.is_some());
+        assert!(one.try_lock().unwrap().is_none());
+        drop(held);
+        let other = Lock::try_lock(&path).unwrap();
+        assert!(other.is_some());
+        assert!(one.try_lock().unwrap().is_none());
+    }
+    // The lock outlives the one who took it.
+    let held = one.try_lock().unwrap();
+    drop(one);
+    assert!(two.try_lock().unwrap().is_none());
+    drop(held);
+    assert!(two.try_lock().unwrap().is_some());
 }
 
 #[test]

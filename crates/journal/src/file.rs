@@ -18,18 +18,20 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Fault;
+use crate::room::Room;
 use crate::schema;
 
 /// Readers and writers never wait for each other in WAL mode; this is for the moment in which
 /// another process recovers the log after a crash.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The log is cut to this size after a checkpoint, in bytes.
-const LOG_LIMIT: i64 = 16 * 1024 * 1024;
+/// The log is folded into the database when it has so many pages. Many workflows at once write the
+/// same pages again and again, which are then copied once.
+const LOG_PAGES: u32 = 4096;
 
-/// The log is folded into the database when it has so many pages: as many as the limit holds. Many
-/// workflows at once write the same pages again and again, which are then copied once.
-const LOG_PAGES: i64 = LOG_LIMIT / 4096;
+/// The log is cut to this size after a checkpoint, in bytes: room for so many pages, their headers,
+/// and the transaction that came to that number.
+const LOG_LIMIT: u32 = (LOG_PAGES + 128) * (24 + 4096);
 
 /// The file at the path, as the file system knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,11 @@ impl Place {
         let mut path = self.db.clone().into_os_string();
         path.push(suffix);
         path.into()
+    }
+
+    /// The room that its log has.
+    pub(crate) fn room(&self) -> Room {
+        Room::new(self.beside("-wal"), u64::from(LOG_LIMIT))
     }
 
     /// Which file lies there now. Reads nothing of it.

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use home::{Home, Lock};
+use home::{Held, Home, Lock, LockFile};
 
 use crate::error::Fault;
 
 /// Where the locks are, and a thread's worth of waiting if it is needed.
 pub(crate) struct Gate {
     paths: Paths,
+    doors: Option<Doors>,
     bound: Duration,
     waiting: Arc<Waiting>,
 }
@@ -26,10 +27,25 @@ struct Paths {
     journal: PathBuf,
 }
 
+/// The locks, kept open: most turns come without waiting, and take both anew.
+struct Doors {
+    next: LockFile,
+    journal: LockFile,
+}
+
 /// Held while a write transaction runs.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    _journal: Lock,
+    _journal: Turn,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "a lock is held by being there")]
+enum Turn {
+    /// That came at once.
+    Kept(Held),
+    /// That was waited for.
+    Waited(Lock),
 }
 
 /// What the one who waits in the kernel and the one who wants the result share.
@@ -61,6 +77,7 @@ impl Gate {
         }
         Ok(Self {
             paths,
+            doors: None,
             bound,
             waiting: Arc::default(),
         })
@@ -69,7 +86,7 @@ impl Gate {
     /// Waits for its turn, at most as long as the bound: [`Fault::Locked`] after that. Each thread
     /// has a gate of its own, since only one can take what the waiting thread gets.
     pub(crate) fn enter(&mut self) -> Result<Pass, Fault> {
-        if let Some(pass) = self.paths.try_enter()? {
+        if let Some(pass) = self.try_enter()? {
             return Ok(pass);
         }
         // The system has no waiting with a bound: a thread waits, and this one waits for it.
@@ -105,21 +122,37 @@ impl Gate {
                 .0;
         }
     }
+
+    fn try_enter(&mut self) -> Result<Option<Pass>, Fault> {
+        let doors = match &mut self.doors {
+            Some(doors) => doors,
+            None => self.doors.insert(self.paths.open()?),
+        };
+        let Some(_next) = doors.next.try_lock().map_err(|e| Fault::home(&e))? else {
+            return Ok(None);
+        };
+        let journal = doors.journal.try_lock().map_err(|e| Fault::home(&e))?;
+        Ok(journal.map(|journal| Pass {
+            _journal: Turn::Kept(journal),
+        }))
+    }
 }
 
 impl Paths {
-    fn try_enter(&self) -> Result<Option<Pass>, Fault> {
-        let Some(_next) = Lock::try_lock(&self.next).map_err(|e| Fault::home(&e))? else {
-            return Ok(None);
-        };
-        let journal = Lock::try_lock(&self.journal).map_err(|e| Fault::home(&e))?;
-        Ok(journal.map(|journal| Pass { _journal: journal }))
+    fn open(&self) -> Result<Doors, Fault> {
+        let open = |path| LockFile::open(path).map_err(|e| Fault::home(&e));
+        Ok(Doors {
+            next: open(&self.next)?,
+            journal: open(&self.journal)?,
+        })
     }
 
     fn enter(&self) -> Result<Pass, Fault> {
         let _next = Lock::lock(&self.next).map_err(|e| Fault::home(&e))?;
         let journal = Lock::lock(&self.journal).map_err(|e| Fault::home(&e))?;
-        Ok(Pass { _journal: journal })
+        Ok(Pass {
+            _journal: Turn::Waited(journal),
+        })
     }
 }
 

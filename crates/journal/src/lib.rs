@@ -34,6 +34,7 @@ mod interrupted;
 mod owner;
 mod query;
 mod reader;
+mod room;
 mod schema;
 mod sink;
 mod trail;

@@ -17,6 +17,7 @@ use workflow::model::WorkflowId;
 use crate::error::Fault;
 use crate::file::{self, Identity, Place};
 use crate::gate::{Gate, Pass};
+use crate::room::Room;
 use crate::schema;
 
 /// So much work shares one transaction at most: other processes want their turn.
@@ -160,6 +161,7 @@ impl Writer {
             identity: Arc::default(),
             gate,
             connection: None,
+            room: place.room(),
             max_pages,
             health: Arc::clone(&health),
             counters: Arc::default(),
@@ -249,6 +251,7 @@ struct Thread {
     identity: Arc<OnceLock<Identity>>,
     gate: Gate,
     connection: Option<Connection>,
+    room: Room,
     max_pages: Option<u32>,
     health: Arc<Health>,
     counters: Arc<Counters>,
@@ -297,6 +300,7 @@ impl Thread {
             return Err(Fault::Moved);
         }
         self.connection = Some(connection);
+        self.room = self.place.room();
         Ok(())
     }
 
@@ -362,6 +366,7 @@ impl Thread {
         }
         home::crash::point("journal.before_transaction");
         let mut transaction = begin(connection)?;
+        self.room.make();
         let mut ends = vec![Ok(()); group.len()];
         if let Err(refusal) = together(&transaction, group) {
             // SQLite gives up the whole transaction when the disk is full or fails.

@@ -1,7 +1,7 @@
 //! What all tests need: a home, batches, another process.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use engine::ports::{Batch, Hold, Journal as _, JournalError, Own, Recorded, StepRow, WorkflowRow};
@@ -40,6 +40,17 @@ impl Place {
     pub(crate) fn sql(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.db()).unwrap()
     }
+}
+
+/// How many frames the log of a database holds that are no remains and no room:
+/// <https://www.sqlite.org/fileformat.html#the_write_ahead_log>.
+pub(crate) fn frames(home: &Path) -> usize {
+    let log = std::fs::read(home.join("pilot.db-wal")).unwrap();
+    let page = u32::from_be_bytes(log[8..12].try_into().unwrap());
+    log[32..]
+        .chunks_exact(24 + page as usize)
+        .take_while(|frame| frame[8..16] == log[16..24])
+        .count()
 }
 
 pub(crate) fn id(name: &str) -> WorkflowId {

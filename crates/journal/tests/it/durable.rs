@@ -8,7 +8,7 @@ use journal::Journal;
 use serde_json::json;
 use workflow::event::Event;
 
-use crate::common::{NOW, batch, code, created, fill, id, place, row, step, undo_failed};
+use crate::common::{NOW, batch, code, created, fill, frames, id, place, row, step, undo_failed};
 
 #[tokio::test]
 async fn p18_what_was_acknowledged_is_there_after_reopening() {
@@ -268,10 +268,6 @@ async fn a_transition_costs_the_same_in_a_long_workflow() {
         // As many events as a workflow of so many steps has had when it is half done.
         let events = (0..steps / 2).map(|_| undo_failed("a")).collect();
         journal.append(batch(&workflow, 2, events)).await.unwrap();
-        let pages = |before: u64| {
-            let wal = place.home.root().join("pilot.db-wal");
-            std::fs::metadata(wal).unwrap().len().saturating_sub(before)
-        };
         drop(journal);
         let journal = place.open();
         let from = 2 + steps / 2;
@@ -279,17 +275,52 @@ async fn a_transition_costs_the_same_in_a_long_workflow() {
             .append(batch(&workflow, from, vec![Event::Started]))
             .await
             .unwrap();
-        let before = pages(0);
+        let before = frames(place.home.root());
         for seq in from + 1..from + 9 {
             let mut transition = batch(&workflow, seq, vec![undo_failed("a")]);
             transition.steps = vec![step(steps / 2, "succeeded")];
             journal.append(transition).await.unwrap();
         }
-        grown.push(pages(before) / 4096);
+        grown.push(frames(place.home.root()) - before);
     }
     assert!(grown[0] > 0, "{grown:?}");
     // Eight transitions; now and then one splits a page of a tree.
     assert!(grown[1] <= grown[0] + 16, "{grown:?} pages");
+}
+
+/// The log is made longer ahead of time; a crash leaves the room there.
+#[tokio::test]
+async fn p18_room_in_the_log_is_no_part_of_what_is_stored() {
+    let place = place();
+    let journal = place.open();
+    let log = place.home.root().join("pilot.db-wal");
+    let one = id("one");
+    journal
+        .append(batch(&one, 1, vec![created(&one)]))
+        .await
+        .unwrap();
+    let mut with_room = 0;
+    for seq in 2..=300 {
+        journal
+            .append(batch(&one, seq, vec![undo_failed("a")]))
+            .await
+            .unwrap();
+        let used = 32 + frames(place.home.root()) as u64 * (24 + 4096);
+        with_room += u32::from(std::fs::metadata(&log).unwrap().len() > used);
+        if seq % 50 > 0 {
+            continue;
+        }
+        let crashed = self::place();
+        let files = |name| [&place, &crashed].map(|place| place.home.root().join(name));
+        for [from, to] in ["pilot.db", "pilot.db-wal"].map(files) {
+            std::fs::copy(from, to).unwrap();
+        }
+        let after = crashed.open();
+        assert_eq!(after.last_seq(&one).await.unwrap(), seq);
+        assert_eq!(after.verify().await.unwrap().broken, None);
+    }
+    // All but the first ones, before there was any.
+    assert!(with_room > 290, "{with_room}");
 }
 
 #[test]
