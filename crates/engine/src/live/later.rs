@@ -19,7 +19,11 @@ impl Live {
         let (live, engine) = (Arc::clone(self), engine.clone());
         let first = core.unsaved.first().map(|recorded| recorded.seq);
         tokio::spawn(async move {
-            tokio::time::sleep(engine.inner.settings.linger).await;
+            // In two parts: where the machine stood still over the end of the first, what goes on
+            // now still has the second to take the events along.
+            let linger = engine.inner.settings.linger;
+            tokio::time::sleep(linger - linger / 5).await;
+            tokio::time::sleep(linger / 5).await;
             if let Err(refusal) = live.flush_since(&engine, first).await {
                 tracing::warn!(workflow = %live.id, code = refusal.code, "the store failed");
             }

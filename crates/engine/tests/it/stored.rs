@@ -103,6 +103,32 @@ async fn p18_events_wait_their_whole_time_for_the_next_commit() {
     assert_eq!(outside.journal.count(&id, "outcome"), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn p18_a_machine_that_stood_still_makes_no_commit_of_its_own() {
+    let outside = outside();
+    let linger = Duration::from_secs(1);
+    let engine = World::process_with(&outside, 1, |settings| settings.linger = linger);
+    let hold = |name| outside.companion.held.hold(Direction::Do, name);
+    hold("disk");
+    let names = ["cpu", "disk", "last"];
+    let steps = names.map(|name| get(&format!("read_{name}"), name));
+    let id = begin(&engine, json!(steps)).await;
+    outside.companion.held.wait_for(1).await;
+    let began = commits(&outside);
+    outside.companion.held.let_go();
+    hold("last");
+    until_sent(&outside, "last").await;
+    // More than the time of the second answer passes at once: nothing could go on meanwhile.
+    tokio::time::advance(linger * 3).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(commits(&outside), began);
+    tokio::time::sleep(linger).await;
+    assert_eq!(commits(&outside), began + 1);
+    assert_eq!(outside.journal.count(&id, "outcome"), 2);
+}
+
 /// Waits until a call of this name came.
 async fn until_sent(outside: &Outside, name: &str) {
     let sent = async {
