@@ -7,12 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rmcp::model::{CallToolRequestParams, Tool};
+use rmcp::model::{CallToolRequestParams, RequestMetaObject, Tool};
 use rmcp::service::RunningService;
 use rmcp::transport::TokioChildProcess;
 use rmcp::{RoleClient, ServiceExt};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::process::Command;
 
 /// How long a server may take to end once its input has ended.
@@ -128,10 +128,21 @@ impl Client {
 
     /// Calls a tool with an object of arguments.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Result<Answer> {
+        self.call_with(tool, arguments, None).await
+    }
+
+    /// The same with what is told beside the arguments (`_meta`).
+    async fn call_with(
+        &self,
+        tool: &str,
+        arguments: Value,
+        beside: Option<Map<String, Value>>,
+    ) -> Result<Answer> {
         let Value::Object(arguments) = arguments else {
             bail!("arguments of `{tool}` must be an object")
         };
-        let request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        let mut request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        request.meta = beside.map(RequestMetaObject::from);
         let result = tokio::time::timeout(CALL, self.service.call_tool(request))
             .await
             .with_context(|| format!("`{tool}` did not answer within {} s", CALL.as_secs()))?
@@ -158,7 +169,17 @@ impl Client {
 
     /// Calls a tool that must succeed.
     pub(crate) async fn ask(&self, tool: &str, arguments: Value) -> Result<Value> {
-        let answer = self.call(tool, arguments).await?;
+        self.ask_with(tool, arguments, None).await
+    }
+
+    /// The same with what is told beside the arguments (`_meta`).
+    pub(crate) async fn ask_with(
+        &self,
+        tool: &str,
+        arguments: Value,
+        beside: Option<Map<String, Value>>,
+    ) -> Result<Value> {
+        let answer = self.call_with(tool, arguments, beside).await?;
         if answer.failed {
             bail!("`{tool}` refused: {}", answer.value);
         }

@@ -10,6 +10,7 @@ mod lab;
 mod long;
 mod many;
 mod memory;
+mod real;
 mod stored;
 mod wal;
 
@@ -26,6 +27,8 @@ pub(super) struct Size {
     chain: usize,
     /// Workflows at once, each of so many steps.
     at_once: (usize, usize),
+    /// The same where `vmware-control` makes the changes.
+    real: (usize, usize),
     /// Steps of the long workflow.
     long: usize,
     /// Stored workflows: few, many.
@@ -38,6 +41,7 @@ const FULL: Size = Size {
     rounds: 5,
     chain: 1_000,
     at_once: (100, 100),
+    real: (100, 10),
     long: 10_000,
     stored: (100, 100_000),
     memory: (10_000, 100_000),
@@ -47,6 +51,7 @@ const QUICK: Size = Size {
     rounds: 3,
     chain: 100,
     at_once: (100, 20),
+    real: (100, 3),
     long: 2_000,
     stored: (100, 5_000),
     memory: (2_000, 20_000),
@@ -63,6 +68,7 @@ pub(super) fn measure(programs: &Programs, quick: bool, report: &mut Report) -> 
     local.block_on(&runtime, async {
         commits::measure(&pilot, &size, report).await?;
         many::measure(&pilot, &size, report).await?;
+        real::measure(programs, &pilot, &size, report).await?;
         long::measure(&pilot, &size, report).await?;
         memory::measure(&pilot, &size, report).await?;
         stored::measure(&pilot, &size, report).await

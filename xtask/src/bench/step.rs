@@ -64,22 +64,11 @@ async fn drive(pilot: &Path, report: &mut Report) -> Result<()> {
             "",
         ),
         Row::new("one bare round trip to an idle companion", ms(trip), ""),
-        Row::new(
-            "the floor: both",
-            ms(floor),
-            format!(
-                "with a preview, which is another trip: {}",
-                ms(floor + trip)
-            ),
-        ),
+        Row::new("the floor: both", ms(floor), ""),
     ];
     let mut promises = Vec::new();
-    for (what, times, floor) in [
-        ("a read", reads, floor),
-        ("a change", writes, floor),
-        ("a change with a preview", prepared, floor + trip),
-    ] {
-        let time = median(times);
+    let (read, change) = (median(reads), median(writes));
+    for (what, time) in [("a read", read), ("a change", change)] {
         let ratio = time.as_secs_f64() / floor.as_secs_f64();
         let above = time.saturating_sub(floor);
         rows.push(Row::new(
@@ -95,6 +84,16 @@ async fn drive(pilot: &Path, report: &mut Report) -> Result<()> {
             ),
         ));
     }
+    // Preparing is another call, and is no part of what a step is promised to cost.
+    let prepare = median(prepared).saturating_sub(change);
+    rows.push(Row::new(
+        "preparing a change by a preview, counted apart",
+        ms(prepare),
+        format!(
+            "{:.2} × the bare round trip",
+            prepare.as_secs_f64() / trip.as_secs_f64()
+        ),
+    ));
     report.table("step", &rows);
     for (kept, what) in promises {
         report.promise(kept, what);

@@ -8,7 +8,7 @@
 mod changes;
 mod every;
 mod first;
-mod lab;
+pub(super) mod lab;
 mod pager;
 mod parser;
 mod timed;

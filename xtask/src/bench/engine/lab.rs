@@ -92,6 +92,11 @@ pub(super) async fn create(client: &Client, tools: &[&str]) -> Result<String> {
         .collect();
     let definition =
         json!({"name": "bench", "description": "Steps that do nothing.", "steps": steps});
+    made(client, definition).await
+}
+
+/// Makes a workflow, and returns its id.
+pub(super) async fn made(client: &Client, definition: Value) -> Result<String> {
     let made = client.ask("create_workflow", definition).await?;
     Ok(made["workflow_id"]
         .as_str()

@@ -20,7 +20,7 @@ const TURNS: usize = 4;
 pub(super) async fn measure(tools: &Tools, size: &Size, report: &mut Report) -> Result<()> {
     let server = simulator(&tools.vcsim, VMS, &[])?;
     let lab = Lab::at(server.host(), server.port())?;
-    let tool = lab.tool(tools).await?;
+    let tool = lab.tool(&tools.control).await?;
     let listed = tool.ask(json!({"action": "list_vms"})).await?;
     let vm = listed["vms"].get(0).context("no VM is listed")?;
     let uuid = ["vm_uuid", "instance_uuid"]

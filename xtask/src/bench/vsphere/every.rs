@@ -200,7 +200,7 @@ async fn pages(
     rounds: usize,
     export: Duration,
 ) -> Result<Row> {
-    let tool = lab.tool(tools).await?;
+    let tool = lab.tool(&tools.control).await?;
     let mut all = Vec::new();
     let mut count = 0;
     for _ in 0..rounds {

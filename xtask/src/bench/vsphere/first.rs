@@ -25,7 +25,7 @@ pub(super) async fn measure(tools: &Tools, size: &Size, report: &mut Report) -> 
     let vms = size.one_of;
     let server = simulator(&tools.fast, vms, &[])?;
     let lab = Lab::at(server.host(), server.port())?;
-    let tool = lab.tool(tools).await?;
+    let tool = lab.tool(&tools.control).await?;
     let mut rows = Vec::new();
 
     let (mut short, mut whole) = (Vec::new(), Vec::new());

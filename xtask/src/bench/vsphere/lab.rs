@@ -10,12 +10,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Tools;
 use crate::bench::startup::home;
 use crate::mcp::Client;
 use crate::sim::Vcsim;
 
-const PROFILE: &str = "lab";
+pub(in crate::bench) const PROFILE: &str = "lab";
 const USER: &str = "bench";
 /// The simulator accepts any.
 const PASSWORD: &str = "no-secret";
@@ -40,7 +39,7 @@ pub(super) const PROPERTIES: &[&str] = &[
 ];
 
 /// Starts a simulator with so many VMs.
-pub(super) fn simulator(program: &Path, vms: usize, flags: &[&str]) -> Result<Vcsim> {
+pub(in crate::bench) fn simulator(program: &Path, vms: usize, flags: &[&str]) -> Result<Vcsim> {
     // Two pools, each with half of them.
     let half = (vms / 2).to_string();
     let thousands = u32::try_from(vms.div_ceil(1_000))?;
@@ -54,7 +53,7 @@ pub(super) fn simulator(program: &Path, vms: usize, flags: &[&str]) -> Result<Vc
 }
 
 /// Where a server listens, and what its clients need to reach it.
-pub(super) struct Lab {
+pub(in crate::bench) struct Lab {
     home: TempDir,
     host: String,
     port: u16,
@@ -62,7 +61,7 @@ pub(super) struct Lab {
 
 impl Lab {
     /// A lab for the server at that place.
-    pub(super) fn at(host: &str, port: u16) -> Result<Self> {
+    pub(in crate::bench) fn at(host: &str, port: u16) -> Result<Self> {
         let home = home()?;
         fs::write(home.path().join("password"), PASSWORD)?;
         fs::write(home.path().join("pyvmomi.py"), include_str!("pyvmomi.py"))?;
@@ -107,13 +106,21 @@ impl Lab {
         command
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::bench) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
+    /// What the tool is started with.
+    pub(in crate::bench) fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("PILOTHOUSE_HOME", self.path("")),
+            ("PILOTHOUSE_PRIVILEGES", "UNSANDBOXED_EXEC".into()),
+        ]
+    }
+
     /// Saves a profile and starts the tool.
-    pub(super) async fn tool(&self, tools: &Tools) -> Result<Tool> {
-        let mut child = Command::new(&tools.control)
+    pub(in crate::bench) async fn tool(&self, control: &Path) -> Result<Tool> {
+        let mut child = Command::new(control)
             .args(["credential", "save", PROFILE, "--host", &self.host])
             .args(["--port", &self.port.to_string(), "--user", USER])
             .env("PILOTHOUSE_HOME", self.home.path())
@@ -135,11 +142,7 @@ impl Lab {
                 String::from_utf8_lossy(&out.stderr).trim()
             );
         }
-        let environment = [
-            ("PILOTHOUSE_HOME", self.home.path().as_os_str()),
-            ("PILOTHOUSE_PRIVILEGES", "UNSANDBOXED_EXEC".as_ref()),
-        ];
-        let client = Client::start(&tools.control, &environment, &self.path("tool.log")).await?;
+        let client = Client::start(control, &self.environment(), &self.path("tool.log")).await?;
         let schema = client
             .tools()
             .await?
@@ -154,21 +157,31 @@ impl Lab {
     }
 }
 
-const TOOL: &str = "vmware_control";
+pub(in crate::bench) const TOOL: &str = "vmware_control";
 /// Rows of a page: an answer holds somewhat fewer, and is cut before.
 const ROWS: usize = 1_000;
 
 /// The tool in a running server.
-pub(super) struct Tool {
+pub(in crate::bench) struct Tool {
     client: Client,
     /// Whether a list can be asked for certain properties.
     pub(super) takes_fields: bool,
 }
 
 impl Tool {
-    pub(super) async fn ask(&self, mut arguments: Value) -> Result<Value> {
+    pub(in crate::bench) async fn ask(&self, arguments: Value) -> Result<Value> {
+        self.ask_with(arguments, Value::Null).await
+    }
+
+    /// The same with what is told beside the arguments (`_meta`).
+    pub(in crate::bench) async fn ask_with(
+        &self,
+        mut arguments: Value,
+        beside: Value,
+    ) -> Result<Value> {
         arguments["credential_profile"] = PROFILE.into();
-        self.client.ask(TOOL, arguments).await
+        let beside = beside.as_object().cloned();
+        self.client.ask_with(TOOL, arguments, beside).await
     }
 
     /// One page of the list of all VMs: how many rows, and where the next one begins.
@@ -209,7 +222,7 @@ impl Tool {
         super::timed::peak_kb(self.client.process()).unwrap_or_default()
     }
 
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(in crate::bench) async fn stop(self) -> Result<()> {
         self.client.stop().await
     }
 }
