@@ -296,7 +296,7 @@ impl Session {
         let _sparing = self.http().sparing();
         let mut arriving = self.arrive(envelope).await?;
         loop {
-            let (read, next) = self.page(arriving, &collector, &mut unique).await;
+            let (read, next) = Box::pin(self.page(arriving, &collector, &mut unique)).await;
             done.pages += usize::from(read.is_ok());
             match (read, next) {
                 (Ok(page), Some(next)) if !page.stopped => arriving = next?,
