@@ -7,6 +7,9 @@ pub(crate) mod filter;
 pub(crate) mod glob;
 pub(crate) mod read;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use guard::limit;
 use serde_json::{Map, Value, json};
 
@@ -44,17 +47,129 @@ const NO_FILTER: &[&str] = &[
 /// A sort key and the reference that tells equal keys apart.
 pub(crate) type Key = (String, String);
 
+/// The keys of a list, as they come: those of one page are kept, of the others only how many there are.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    word: &'static str,
+    list: String,
+    /// The last row of the page before.
+    after: Option<Key>,
+    descending: bool,
+    /// How many rows the page has at most.
+    rows: usize,
+    /// The first of those behind `after`; on top is the last of them.
+    page: BinaryHeap<Placed>,
+    /// How many come before the page.
+    before: usize,
+    total: usize,
+    cap: usize,
+    chunk: usize,
+}
+
+/// A key, in the order of its list.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Placed {
+    Ascending(Key),
+    Descending(Reverse<Key>),
+}
+
+impl Placed {
+    fn new(key: Key, descending: bool) -> Self {
+        if descending {
+            Self::Descending(Reverse(key))
+        } else {
+            Self::Ascending(key)
+        }
+    }
+
+    fn into_key(self) -> Key {
+        match self {
+            Self::Ascending(key) | Self::Descending(Reverse(key)) => key,
+        }
+    }
+}
+
+impl Keys {
+    /// None yet, of the list that the call asks for: after its `cursor`, with at most `limit` rows.
+    ///
+    /// # Errors
+    ///
+    /// `cursor.invalid`, `cursor.other_list`.
+    pub(crate) fn new(call: &Call<'_>, descending: bool) -> Result<Self, Failure> {
+        Self::of(call.row, call.arguments, &call.server, descending)
+    }
+
+    fn of(
+        row: &Action,
+        arguments: &Arguments,
+        place: &str,
+        descending: bool,
+    ) -> Result<Self, Failure> {
+        let list = list_id(row, arguments, place);
+        let after = match arguments.text("cursor") {
+            None => None,
+            Some(text) => Some(Cursor::read(text, &list)?),
+        };
+        // Whoever asks for a number of rows gets them as long as the hard cap allows.
+        let asked = arguments
+            .whole("limit")
+            .and_then(|limit| usize::try_from(limit).ok());
+        let (rows, cap) = match asked {
+            Some(rows) => (rows, limit::ANSWER_CAP_CHARS),
+            None => (DEFAULT_ROWS, limit::ANSWER_CHARS),
+        };
+        let chunk = if asked.is_some() { read::CHUNK } else { FEW };
+        Ok(Self {
+            word: row.word,
+            list,
+            after,
+            descending,
+            rows,
+            page: BinaryHeap::new(),
+            before: 0,
+            total: 0,
+            cap: cap - RESERVE,
+            chunk,
+        })
+    }
+
+    /// Takes one more, in any order.
+    pub(crate) fn add(&mut self, key: Key) {
+        self.total += 1;
+        // Also where the last row itself is gone by now.
+        let is_before = self.after.as_ref().is_some_and(|last| {
+            if self.descending {
+                key >= *last
+            } else {
+                key <= *last
+            }
+        });
+        if is_before {
+            self.before += 1;
+            return;
+        }
+        let key = Placed::new(key, self.descending);
+        if self.page.len() < self.rows {
+            self.page.push(key);
+        } else if let Some(mut last) = self.page.peek_mut()
+            && key < *last
+        {
+            *last = key;
+        }
+    }
+}
+
 /// One page of a list, before its rows are read.
 #[derive(Debug)]
 pub(crate) struct Listing {
     field: &'static str,
     word: &'static str,
     list: String,
-    keys: Vec<Key>,
-    /// The first row of the page, as a place in `keys`.
-    from: usize,
-    /// The place after the last row of the page.
-    to: usize,
+    after: Option<Key>,
+    page: Vec<Key>,
+    /// How many come before the page.
+    before: usize,
+    total: usize,
     cap: usize,
     /// How many rows are read at a time.
     chunk: usize,
@@ -71,24 +186,7 @@ impl Listing {
         field: &'static str,
         keys: Vec<Key>,
     ) -> Result<Self, Failure> {
-        Self::sorted(call, field, keys, false)
-    }
-
-    /// As [`Listing::new`], in descending order if that is said.
-    pub(crate) fn sorted(
-        call: &Call<'_>,
-        field: &'static str,
-        keys: Vec<Key>,
-        descending: bool,
-    ) -> Result<Self, Failure> {
-        Self::ordered(
-            call.row,
-            call.arguments,
-            &call.server,
-            field,
-            keys,
-            descending,
-        )
+        Self::of(call.row, call.arguments, &call.server, field, keys)
     }
 
     /// As [`Listing::new`], of what is kept at `place` rather than on a server.
@@ -99,68 +197,35 @@ impl Listing {
         field: &'static str,
         keys: Vec<Key>,
     ) -> Result<Self, Failure> {
-        Self::ordered(row, arguments, place, field, keys, false)
+        let mut all = Keys::of(row, arguments, place, false)?;
+        keys.into_iter().for_each(|key| all.add(key));
+        Ok(Self::page(field, all))
     }
 
-    fn ordered(
-        row: &Action,
-        arguments: &Arguments,
-        place: &str,
-        field: &'static str,
-        mut keys: Vec<Key>,
-        descending: bool,
-    ) -> Result<Self, Failure> {
-        keys.sort_unstable();
-        if descending {
-            keys.reverse();
-        }
-        let list = list_id(row, arguments, place);
-        let from = match arguments.text("cursor") {
-            None => 0,
-            Some(text) => {
-                let last = Cursor::read(text, &list)?;
-                // Also where the last row itself is gone by now.
-                keys.partition_point(|key| {
-                    if descending {
-                        *key >= last
-                    } else {
-                        *key <= last
-                    }
-                })
-            }
-        };
-        // Whoever asks for a number of rows gets them as long as the hard cap allows.
-        let asked = arguments
-            .whole("limit")
-            .and_then(|limit| usize::try_from(limit).ok());
-        let (rows, cap) = match asked {
-            Some(rows) => (rows, limit::ANSWER_CAP_CHARS),
-            None => (DEFAULT_ROWS, limit::ANSWER_CHARS),
-        };
-        let chunk = if asked.is_some() { read::CHUNK } else { FEW };
-        let to = keys.len().min(from.saturating_add(rows));
-        Ok(Self {
+    /// The page that these keys make.
+    pub(crate) fn page(field: &'static str, keys: Keys) -> Self {
+        let page = keys.page.into_sorted_vec();
+        Self {
             field,
-            word: row.word,
-            list,
-            keys,
-            from,
-            to,
-            cap: cap - RESERVE,
-            chunk,
-        })
+            word: keys.word,
+            list: keys.list,
+            after: keys.after,
+            page: page.into_iter().map(Placed::into_key).collect(),
+            before: keys.before,
+            total: keys.total,
+            cap: keys.cap,
+            chunk: keys.chunk,
+        }
     }
 
     /// The references of the page, in order.
     pub(crate) fn references(&self) -> impl Iterator<Item = &str> {
-        self.keys[self.from..self.to]
-            .iter()
-            .map(|(_, reference)| reference.as_str())
+        self.page.iter().map(|(_, reference)| reference.as_str())
     }
 
     /// The answer with these rows, by reference; a row that is not there any more is left out.
     pub(crate) fn answer(&self, row: impl FnMut(&str) -> Option<Value>) -> Map<String, Value> {
-        self.answer_of(self.to - self.from, row)
+        self.answer_of(self.page.len(), row)
     }
 
     /// As [`Listing::answer`], of the first `read` rows of the page: the others were not looked at,
@@ -170,11 +235,11 @@ impl Listing {
         read: usize,
         mut row: impl FnMut(&str) -> Option<Value>,
     ) -> Map<String, Value> {
-        let to = self.to.min(self.from.saturating_add(read));
         let mut kept = Vec::new();
         let mut used = 2;
-        let mut end = self.from;
-        for (_, reference) in &self.keys[self.from..to] {
+        let (mut told, mut last) = (0, self.after.as_ref());
+        for key in self.page.iter().take(read) {
+            let (_, reference) = key;
             if let Some(mut row) = row(reference) {
                 let mut size = row.to_string().chars().count() + 1;
                 if size > self.cap {
@@ -188,20 +253,18 @@ impl Listing {
                 }
                 kept.push(row);
             }
-            end += 1;
+            told += 1;
+            last = Some(key);
         }
-        let more = end < self.keys.len();
-        let next = if more && end > 0 {
-            json!(self.cursor_after(end - 1))
-        } else {
-            Value::Null
-        };
+        let more = self.before + told < self.total;
+        let next = last.filter(|_| more);
+        let next = next.map(|last| Cursor::after(&self.list, last).written());
         let mut answer = Map::new();
         answer.insert("action".to_owned(), json!(self.word));
         answer.insert("returned".to_owned(), json!(kept.len()));
-        answer.insert("total".to_owned(), json!(self.keys.len()));
+        answer.insert("total".to_owned(), json!(self.total));
         answer.insert("truncated".to_owned(), json!(more));
-        answer.insert("next_cursor".to_owned(), next);
+        answer.insert("next_cursor".to_owned(), json!(next));
         answer.insert(self.field.to_owned(), Value::Array(kept));
         answer
     }
@@ -214,10 +277,6 @@ impl Listing {
     /// Whether rows of this size, in characters, fill the page already.
     pub(crate) fn is_full_at(&self, characters: usize) -> bool {
         characters > self.cap
-    }
-
-    fn cursor_after(&self, at: usize) -> String {
-        Cursor::after(&self.list, &self.keys[at]).written()
     }
 }
 

@@ -211,8 +211,8 @@ impl Program {
         action::check(row, &arguments)?;
         let guest = connection::guest_account(&arguments, &local.profiles, &connection)?;
         let accounts = (&connection, guest.as_ref());
-        self.on_server(row, &arguments, &about, accounts, &local.pins, cancel)
-            .await
+        // Large: what is around it would be as large, several times.
+        Box::pin(self.on_server(row, &arguments, &about, accounts, &local.pins, cancel)).await
     }
 
     async fn on_server(

@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::new(&place.host, place.port)?;
     let client = Client::default();
     // This is an example: a program for others shows the fingerprint to a person first.
-    let pin = client.probe(&endpoint, None).await?.fingerprint;
+    let greeted = client.greet(&endpoint, None).await?;
+    let pin = greeted.fingerprint();
     let target = Target {
         endpoint,
         trust: Trust::Pinned { pin, ca: None },
@@ -36,7 +37,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         password: place.password,
     };
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout());
-    let session = client.connect(target, credentials).await?;
+    let lane = client.lane(&target.endpoint, &credentials.user).await;
+    let session = client
+        .connect_in(lane, target, credentials, Some(greeted))
+        .await?;
     let root = session.content().need("rootFolder")?;
     let spec = FilterSpec::inventory(&root, &[("VirtualMachine", PROPERTIES)]);
     let mut written = Ok(());

@@ -11,10 +11,11 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::known::Known;
 use crate::lane::{Lane, Lanes};
+use crate::pin::Fingerprint;
 use crate::session::{self, Session};
 use crate::tls::{CaBundle, Handshake, Roots, Trust, Verifier};
 use crate::transport::Http;
-use crate::wire;
+use crate::wire::Wire;
 
 /// How a [`Client`] behaves. [`Settings::default`] fits people's networks.
 #[derive(Clone, Debug)]
@@ -62,6 +63,50 @@ pub struct Target {
     pub trust: Trust,
     /// An id that the server writes to its own logs with every call.
     pub operation_id: Option<String>,
+}
+
+/// A connection whose certificate was looked at, and over which nothing was sent. Dropping it hangs up.
+pub struct Greeted {
+    fingerprint: Fingerprint,
+    verifier: Arc<Verifier>,
+    endpoint: Endpoint,
+    ca: Option<CaBundle>,
+    wire: Wire,
+}
+
+impl Greeted {
+    /// Of the leaf certificate that the server showed.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// All that the server showed. Asking reads the system's roots, once for a [`Client`].
+    ///
+    /// # Errors
+    /// [`Error::Tls`] if it showed no certificate.
+    pub fn handshake(&self) -> Result<Handshake, Error> {
+        let probed = self.verifier.probed();
+        probed.ok_or_else(|| no_certificate(&self.endpoint))
+    }
+
+    /// The connection, if what the server showed on it is accepted there.
+    fn accepted(self, target: &Target) -> Option<Wire> {
+        let is_trusted = match &target.trust {
+            Trust::Pinned { pin, .. } => *pin == self.fingerprint,
+            Trust::Roots { ca } => {
+                let verifies = |shown: Handshake| shown.unverified.is_none();
+                *ca == self.ca && self.handshake().is_ok_and(verifies)
+            }
+        };
+        (is_trusted && self.endpoint == target.endpoint).then_some(self.wire)
+    }
+}
+
+fn no_certificate(endpoint: &Endpoint) -> Error {
+    Error::Tls {
+        endpoint: endpoint.to_string(),
+        reason: "the server showed no certificate".into(),
+    }
 }
 
 /// Makes sessions, and sees to it that each one ends. Cheap to clone; clones share everything.
@@ -120,15 +165,33 @@ impl Client {
         endpoint: &Endpoint,
         ca: Option<&CaBundle>,
     ) -> Result<Handshake, Error> {
+        self.greet(endpoint, ca).await?.handshake()
+    }
+
+    /// As [`Client::probe`], without hanging up: what [`Client::connect_in`] asks before the login
+    /// can go over the same connection, where its certificate is accepted.
+    ///
+    /// # Errors
+    /// As [`Client::probe`].
+    pub async fn greet(
+        &self,
+        endpoint: &Endpoint,
+        ca: Option<&CaBundle>,
+    ) -> Result<Greeted, Error> {
         let verifier = Arc::new(Verifier::probing(
             ca.cloned(),
             Arc::clone(&self.inner.roots),
             Arc::clone(&self.inner.provider),
         ));
-        wire::tls(endpoint, &verifier, self.inner.settings.connect_timeout).await?;
-        verifier.probed().ok_or_else(|| Error::Tls {
-            endpoint: endpoint.to_string(),
-            reason: "the server showed no certificate".into(),
+        let limit = self.inner.settings.connect_timeout;
+        let wire = Box::pin(Wire::open(endpoint, &verifier, limit)).await?;
+        let fingerprint = verifier.shown();
+        Ok(Greeted {
+            fingerprint: fingerprint.ok_or_else(|| no_certificate(endpoint))?,
+            verifier,
+            endpoint: endpoint.clone(),
+            ca: ca.cloned(),
+            wire,
         })
     }
 
@@ -146,11 +209,12 @@ impl Client {
         credentials: Credentials,
     ) -> Result<Session, Error> {
         let lane = self.lane(&target.endpoint, &credentials.user).await;
-        self.connect_in(lane, target, credentials).await
+        self.connect_in(lane, target, credentials, None).await
     }
 
     /// As [`Client::connect`], in a lane that was taken before: it is free again once the session
-    /// has logged out.
+    /// has logged out. What comes before the login goes over the connection of [`Client::greet`], if
+    /// one is given whose certificate is accepted; the login goes over a new one in any case.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -159,13 +223,18 @@ impl Client {
         lane: Lane,
         target: Target,
         credentials: Credentials,
+        greeted: Option<Greeted>,
     ) -> Result<Session, Error> {
+        let greeted = greeted.and_then(|greeted| greeted.accepted(&target));
         let verifier = Arc::new(Verifier::trusting(
             target.trust,
             Arc::clone(&self.inner.roots),
             Arc::clone(&self.inner.provider),
         ));
         let http = Http::new(target.endpoint, verifier, &self.inner.settings, lane);
+        if let Some(wire) = greeted {
+            http.begin_on(wire);
+        }
         session::open(
             Arc::clone(&self.inner),
             http,

@@ -41,7 +41,7 @@ mod version;
 mod wire;
 mod xml;
 
-pub use client::{Client, Credentials, Settings, Target};
+pub use client::{Client, Credentials, Greeted, Settings, Target};
 pub use endpoint::Endpoint;
 pub use error::{Effect, Error};
 pub use fault::Fault;

@@ -207,18 +207,43 @@ pub(crate) async fn read_objects<R: AsyncBufRead + Unpin>(
 
 /// The objects that were handed over already.
 #[derive(Default)]
-struct Seen(HashMap<Box<str>, HashSet<Box<str>>>);
+struct Seen(HashMap<Box<str>, Ids>);
+
+/// The ids of one type.
+#[derive(Default)]
+struct Ids {
+    /// Those like `vm-42`, as nearly all are: the numbers, by the text before them, of which there are few.
+    numbered: HashMap<Box<str>, HashSet<u64>>,
+    others: HashSet<Box<str>>,
+}
 
 impl Seen {
     /// Whether it was not there yet.
     fn is_new(&mut self, reference: &MoRef) -> bool {
         // Of few types there are many: the type is kept once.
-        if let Some(ids) = self.0.get_mut(reference.kind.as_str()) {
-            return ids.insert(reference.id.as_str().into());
+        match self.0.get_mut(reference.kind.as_str()) {
+            Some(ids) => ids.is_new(&reference.id),
+            None => {
+                let ids = self.0.entry(reference.kind.as_str().into()).or_default();
+                ids.is_new(&reference.id)
+            }
         }
-        let first = HashSet::from([reference.id.as_str().into()]);
-        self.0.insert(reference.kind.as_str().into(), first);
-        true
+    }
+}
+
+impl Ids {
+    fn is_new(&mut self, id: &str) -> bool {
+        let digits = id.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let (name, number) = id.split_at(digits);
+        // With a zero before it, it would be the same number and another id.
+        let number = Some(number).filter(|number| !number.starts_with('0'));
+        let Some(number) = number.and_then(|number| number.parse().ok()) else {
+            return self.others.insert(id.into());
+        };
+        match self.numbered.get_mut(name) {
+            Some(numbers) => numbers.insert(number),
+            None => self.numbered.entry(name.into()).or_default().insert(number),
+        }
     }
 }
 
@@ -296,7 +321,7 @@ impl Session {
         let _sparing = self.http().sparing();
         let mut arriving = self.arrive(envelope).await?;
         loop {
-            let (read, next) = self.page(arriving, &collector, &mut unique).await;
+            let (read, next) = Box::pin(self.page(arriving, &collector, &mut unique)).await;
             done.pages += usize::from(read.is_ok());
             match (read, next) {
                 (Ok(page), Some(next)) if !page.stopped => arriving = next?,

@@ -135,8 +135,7 @@ pub struct Session {
 pub(crate) struct Core {
     pub(crate) client: Arc<Inner>,
     pub(crate) http: Http,
-    pub(crate) content: ServiceContent,
-    pub(crate) version: String,
+    server: Server,
     pub(crate) user: UserSession,
     operation_id: Option<String>,
     runtime: Handle,
@@ -220,8 +219,7 @@ async fn log_in(
     let mut core = Core {
         client,
         http,
-        content: server.content,
-        version: server.version,
+        server,
         user: UserSession::default(),
         operation_id,
         runtime: Handle::current(),
@@ -322,14 +320,11 @@ impl Core {
         endpoint: &Endpoint,
         is_remembered: bool,
     ) -> Result<Session, Error> {
-        let mut server = Server {
-            content: self.content.clone(),
-            version: self.version.clone(),
-        };
         if is_remembered {
-            let looked = look(&self.http, self.operation_id.as_deref(), Some(server)).await;
-            server = match looked {
-                Ok(server) => server,
+            let before = Some(self.server.clone());
+            let looked = look(&self.http, self.operation_id.as_deref(), before).await;
+            match looked {
+                Ok(server) => self.server = server,
                 Err(error) => {
                     self.client.known.forget(endpoint);
                     // The session that nobody gets is logged out.
@@ -338,12 +333,10 @@ impl Core {
                     });
                     return Err(error);
                 }
-            };
-            self.http.set_version(&server.version);
-            self.content = server.content.clone();
-            self.version = server.version.clone();
+            }
+            self.http.set_version(&self.server.version);
         }
-        self.client.known.put(endpoint, server);
+        self.client.known.put(endpoint, self.server.clone());
         Ok(Session {
             core: Arc::new(self),
         })
@@ -351,7 +344,7 @@ impl Core {
 
     /// Logs out, tried again while no server answers it. Each try may take `limit`.
     async fn log_out(&self, limit: Duration) -> Result<(), Error> {
-        let manager = self.content.need("sessionManager")?;
+        let manager = self.server.content.need("sessionManager")?;
         let mut tries = 1;
         loop {
             let envelope = Envelope::new("Logout", &manager, self.operation_id.as_deref());
@@ -408,7 +401,7 @@ impl Drop for Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("about", &self.core.content.about)
+            .field("about", &self.core.server.content.about)
             .finish_non_exhaustive()
     }
 }
@@ -439,17 +432,17 @@ impl Session {
 
     /// The server's managers.
     pub fn content(&self) -> &ServiceContent {
-        &self.core.content
+        &self.core.server.content
     }
 
     /// What the server says of itself.
     pub fn about(&self) -> &About {
-        &self.core.content.about
+        &self.core.server.content.about
     }
 
     /// The version of the API that is spoken in this session.
     pub fn api_version(&self) -> &str {
-        &self.core.version
+        &self.core.server.version
     }
 
     /// Our own entry in the server's list of sessions.

@@ -162,7 +162,16 @@ impl Refusal {
 struct Record {
     refused: Option<Refusal>,
     accepted: Option<(Fingerprint, Accepted)>,
-    probed: Option<Handshake>,
+    probed: Option<Probed>,
+}
+
+/// What a server showed to a probe. Whether it verifies is found out when somebody asks.
+#[derive(Clone)]
+struct Probed {
+    leaf: CertificateDer<'static>,
+    intermediates: Vec<CertificateDer<'static>>,
+    name: ServerName<'static>,
+    now: UnixTime,
 }
 
 /// Checks the certificate of one server, and remembers what it saw.
@@ -226,8 +235,30 @@ impl Verifier {
         self.record().accepted
     }
 
+    /// The leaf that a probe was shown.
+    pub(crate) fn shown(&self) -> Option<Fingerprint> {
+        let record = self.record();
+        let probed = record.probed.as_ref()?;
+        Some(Fingerprint::of(&probed.leaf))
+    }
+
+    /// What a probe was shown, checked under the roots and the authorities of the probe.
     pub(crate) fn probed(&self) -> Option<Handshake> {
-        self.record().probed.clone()
+        let Probed {
+            leaf,
+            intermediates,
+            name,
+            now,
+        } = self.record().probed.clone()?;
+        let ca = match &self.rule {
+            Rule::Probe { ca } | Rule::Trust(Trust::Roots { ca } | Trust::Pinned { ca, .. }) => ca,
+        };
+        let verified = self.verify_under_roots(ca.as_ref(), &leaf, &intermediates, &name, now);
+        Some(Handshake {
+            fingerprint: Fingerprint::of(&leaf),
+            thumbprint: Thumbprint::of(&leaf),
+            unverified: verified.err(),
+        })
     }
 
     fn verify_under_roots(
@@ -276,14 +307,15 @@ impl ServerCertVerifier for Verifier {
             Ok(ServerCertVerified::assertion())
         };
         match &self.rule {
-            Rule::Probe { ca } => {
-                let unverified = self
-                    .verify_under_roots(ca.as_ref(), leaf, intermediates, name, now)
-                    .err();
-                self.record().probed = Some(Handshake {
-                    fingerprint: seen,
-                    thumbprint: Thumbprint::of(leaf),
-                    unverified,
+            Rule::Probe { .. } => {
+                self.record().probed = Some(Probed {
+                    leaf: leaf.clone().into_owned(),
+                    intermediates: intermediates
+                        .iter()
+                        .map(|c| c.clone().into_owned())
+                        .collect(),
+                    name: name.to_owned(),
+                    now,
                 });
                 Ok(ServerCertVerified::assertion())
             }

@@ -81,6 +81,11 @@ impl Http {
         }
     }
 
+    /// The session's first call goes over this connection, whose certificate is accepted.
+    pub(crate) fn begin_on(&self, wire: Wire) {
+        self.idle.begin(wire);
+    }
+
     /// Closes the connection, so that the next call goes over a new one: for a call that must not be
     /// repeated. On a connection that was idle, nobody could tell a server that had closed it before
     /// the call from one that took the call and then went away.
@@ -320,10 +325,10 @@ impl Http {
                 // was, and a change that never left would count as one that may have happened.
                 let settings = &self.settings;
                 let limit = settings.connect_timeout.min(settings.call_timeout / 2);
-                Wire::open(&self.endpoint, &self.verifier, limit).await?
+                Box::pin(Wire::open(&self.endpoint, &self.verifier, limit)).await?
             }
         };
-        wire.send(slot, request, &self.idle, self.timeout())
+        Box::pin(wire.send(slot, request, &self.idle, self.timeout()))
             .await
             .map_err(|error| Error::Lost {
                 call,

@@ -1,6 +1,10 @@
 //! What a server sends: references to managed objects, and values of any shape.
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// The name of an element or a type: the common ones have no memory of their own.
+pub(crate) type Name = Cow<'static, str>;
 
 /// A reference to a managed object: its type and its id on one server.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,8 +47,8 @@ impl fmt::Debug for MoRef {
 /// [`Value::items`]; an array within a struct is the same field several times: [`Value::all`].
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Value {
-    pub(crate) ty: Option<Box<str>>,
-    pub(crate) kind: Option<Box<str>>,
+    pub(crate) ty: Option<Name>,
+    pub(crate) kind: Option<Name>,
     pub(crate) text: String,
     pub(crate) fields: Vec<(Box<str>, Value)>,
 }
@@ -130,7 +134,7 @@ impl Value {
     /// An empty struct of this type.
     pub fn record(ty: &str) -> Self {
         Self {
-            ty: Some(ty.into()),
+            ty: Some(ty.to_owned().into()),
             ..Self::default()
         }
     }
@@ -138,7 +142,7 @@ impl Value {
     /// A scalar that carries the name of its type, as `string`: where the API allows any.
     pub fn typed_text(ty: &str, text: &str) -> Self {
         Self {
-            ty: Some(ty.into()),
+            ty: Some(ty.to_owned().into()),
             text: text.to_owned(),
             ..Self::default()
         }
@@ -147,7 +151,7 @@ impl Value {
     /// A reference.
     pub fn reference(to: &MoRef) -> Self {
         Self {
-            kind: Some(to.kind.as_str().into()),
+            kind: Some(to.kind.clone().into()),
             text: to.id.clone(),
             ..Self::default()
         }

@@ -76,7 +76,7 @@ impl Drop for Sparing {
 ///
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Tls`], and those of the certificate.
-pub(crate) async fn tls(
+async fn tls(
     endpoint: &Endpoint,
     verifier: &Arc<Verifier>,
     limit: Duration,
@@ -270,6 +270,11 @@ impl Idle {
     pub(crate) fn sparing(&self) -> Sparing {
         self.hold().pages += 1;
         Sparing(self.clone())
+    }
+
+    /// The session's own connection is this one, which was there before it.
+    pub(crate) fn begin(&self, wire: Wire) {
+        self.hold().own = Some(wire);
     }
 
     /// Hangs up.

@@ -1,18 +1,21 @@
 //! Reading XML as it arrives, with a budget.
 //!
-//! Nothing in here holds more than one value at a time, resolves an entity of the document's own,
+//! Where tokens end is found in [`split`]; what is in them is read by `quick-xml`. Nothing in here holds more than one value at a time, resolves an entity of the document's own,
 //! or goes deeper than [`DEPTH`].
+
+mod split;
 
 use std::borrow::Cow;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::reader::Reader;
-use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+use quick_xml::XmlVersion;
+use quick_xml::events::attributes::Attribute;
+use quick_xml::events::{BytesRef, BytesText};
+use quick_xml::name::QName;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
-use crate::value::Value;
+use crate::value::{Name, Value};
+use split::{PIECE, Raw, Split};
 
 /// How deep elements may nest. Snapshot trees nest one element per snapshot, and have at most 32 in a chain.
 const DEPTH: usize = 256;
@@ -35,36 +38,40 @@ fn malformed(what: impl Into<String>) -> XmlError {
 /// The start of an element, names without prefixes.
 #[derive(Debug)]
 pub(crate) struct Tag {
-    pub(crate) name: Cow<'static, str>,
+    pub(crate) name: Name,
     /// `xsi:type`.
-    pub(crate) ty: Option<Box<str>>,
+    pub(crate) ty: Option<Name>,
     /// `type` without a prefix: the type of a managed object.
-    pub(crate) kind: Option<Box<str>>,
+    pub(crate) kind: Option<Name>,
 }
 
 impl Tag {
-    fn of(start: &BytesStart<'_>) -> Self {
+    /// The tag of a name with the attributes behind it.
+    fn of(content: &str, name: &str) -> Self {
         let mut tag = Self {
-            name: known(local(start.name().as_ref())),
+            name: known(local(name)),
             ty: None,
             kind: None,
         };
-        if start.attributes_raw().is_empty() {
-            return tag;
-        }
-        // An attribute that cannot be read says nothing about a type: skipped.
-        for attribute in start.attributes().with_checks(false).flatten() {
-            let key: &str = attribute.key.as_ref();
+        for (key, value) in split::attributes(&content[name.len()..]) {
             let slot = match key {
                 "type" => &mut tag.kind,
                 _ if key.ends_with(":type") => &mut tag.ty,
                 _ => continue,
             };
-            if let Ok(text) = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0) {
+            let is_plain = !value.bytes().any(|byte| byte == b'&' || byte < b' ');
+            // An attribute that cannot be read says nothing about a type: skipped.
+            let text = if is_plain {
+                Ok(Cow::Borrowed(value))
+            } else {
+                let (key, value) = (QName(key), Cow::Borrowed(value));
+                Attribute { key, value }.normalized_value(XmlVersion::Implicit1_0)
+            };
+            if let Ok(text) = text {
                 *slot = Some(if key == "type" {
-                    text.into()
+                    known(&text)
                 } else {
-                    local(&text).into()
+                    known(local(&text))
                 });
             }
         }
@@ -97,14 +104,24 @@ fn local(name: &str) -> &str {
 
 /// The names that an answer of the property collector consists of: each of many thousands of times,
 /// and none of them is worth memory of its own.
-fn known(name: &str) -> Cow<'static, str> {
-    Cow::Borrowed(match name {
+fn known(name: &str) -> Name {
+    Name::Borrowed(match name {
         "propSet" => "propSet",
         "name" => "name",
         "val" => "val",
         "objects" => "objects",
         "obj" => "obj",
-        _ => return Cow::Owned(name.to_owned()),
+        "string" => "string",
+        "int" => "int",
+        "long" => "long",
+        "boolean" => "boolean",
+        "dateTime" => "dateTime",
+        "ManagedObjectReference" => "ManagedObjectReference",
+        "VirtualMachine" => "VirtualMachine",
+        "HostSystem" => "HostSystem",
+        "VirtualMachinePowerState" => "VirtualMachinePowerState",
+        "VirtualMachineConnectionState" => "VirtualMachineConnectionState",
+        _ => return Name::Owned(name.to_owned()),
     })
 }
 
@@ -117,77 +134,115 @@ enum Token {
 
 /// A pull parser over bytes that arrive in pieces.
 pub(crate) struct Pull<R> {
-    reader: Reader<Budget<R>>,
-    buf: Vec<u8>,
-    depth: usize,
+    source: R,
+    split: Split,
+    /// How many bytes may be taken from the source until a value is handed on.
+    left: u64,
     budget: u64,
+    /// The names of the elements that are open, one behind the other, and how long each is.
+    names: String,
+    open: Vec<usize>,
+    /// The element that was begun has nothing in it: its end is next.
+    is_empty: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Pull<R> {
     /// `budget`: how many bytes may be read between two calls of [`Pull::refill`].
     pub(crate) fn new(source: R, budget: u64) -> Self {
-        let mut reader = Reader::from_reader(Budget {
-            source,
-            left: budget,
-        });
-        reader.config_mut().expand_empty_elements = true;
         Self {
-            reader,
-            buf: Vec::new(),
-            depth: 0,
+            source,
+            split: Split::default(),
+            left: budget,
             budget,
+            names: String::new(),
+            open: Vec::new(),
+            is_empty: false,
         }
     }
 
     /// Grants the whole budget anew: called when a value was handed on.
     pub(crate) fn refill(&mut self) {
-        self.reader.get_mut().left = self.budget;
+        self.left = self.budget;
     }
 
     /// The next start or end; all text up to it is appended to `text`.
     async fn token(&mut self, text: &mut String) -> Result<Token, XmlError> {
         loop {
-            self.buf.clear();
-            match self
-                .reader
-                .read_event_into_async(&mut self.buf)
-                .await
-                .map_err(xml_error)?
-            {
-                Event::Start(start) => {
-                    self.depth += 1;
-                    if self.depth > DEPTH {
-                        return Err(malformed("elements nest too deep"));
-                    }
-                    return Ok(Token::Start(Tag::of(&start)));
-                }
-                Event::End(_) => {
-                    self.depth = self
-                        .depth
-                        .checked_sub(1)
-                        .ok_or_else(|| malformed("an end without a start"))?;
-                    return Ok(Token::End);
-                }
-                Event::Text(piece) => text.push_str(&piece.xml10_content()),
-                Event::CData(piece) => text.push_str(&piece.xml10_content()),
-                Event::GeneralRef(reference) => text.push(match reference.resolve_char_ref() {
-                    Ok(Some(c)) => c,
-                    Ok(None) => match &*reference {
-                        "lt" => '<',
-                        "gt" => '>',
-                        "amp" => '&',
-                        "quot" => '"',
-                        "apos" => '\'',
-                        _ => return Err(malformed("an entity that is not predefined")),
-                    },
-                    // A character that does not exist: shown as such rather than failing a whole list.
-                    Err(_) => char::REPLACEMENT_CHARACTER,
-                }),
-                Event::DocType(_) => return Err(malformed("a document type declaration")),
-                Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::Empty(_) => {}
-                Event::Eof => return Ok(Token::Eof),
+            if let Some(token) = self.arrived(text)? {
+                return Ok(token);
+            }
+            if !self.more().await? {
+                return if self.split.is_done() {
+                    Ok(Token::Eof)
+                } else {
+                    Err(malformed("it ends in the middle"))
+                };
             }
         }
+    }
+
+    /// The next start or end, if it has arrived.
+    fn arrived(&mut self, text: &mut String) -> Result<Option<Token>, XmlError> {
+        if self.is_empty {
+            self.is_empty = false;
+            self.close();
+            return Ok(Some(Token::End));
+        }
+        while let Some(raw) = self.split.next()? {
+            match raw {
+                Raw::Start { content, is_empty } => {
+                    if self.open.len() == DEPTH {
+                        return Err(malformed("elements nest too deep"));
+                    }
+                    let blank = content.bytes().position(|byte| byte.is_ascii_whitespace());
+                    let name = &content[..blank.unwrap_or(content.len())];
+                    if name.is_empty() {
+                        return Err(malformed("a tag without a name"));
+                    }
+                    self.names.push_str(name);
+                    self.open.push(name.len());
+                    self.is_empty = is_empty;
+                    return Ok(Some(Token::Start(Tag::of(content, name))));
+                }
+                Raw::End(name) => {
+                    let begun = self.open.last().map(|length| self.names.len() - length);
+                    if begun.is_none_or(|begun| &self.names[begun..] != name) {
+                        return Err(malformed("an end without a start"));
+                    }
+                    self.close();
+                    return Ok(Some(Token::End));
+                }
+                Raw::Text(piece) => text.push_str(&BytesText::from_escaped(piece).xml10_content()),
+                Raw::Reference(name) => text.push(character(name)?),
+                Raw::Nothing => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The innermost element is over.
+    fn close(&mut self) {
+        let length = self.open.pop().unwrap_or_default();
+        self.names.truncate(self.names.len() - length);
+    }
+
+    /// Takes another piece from the source; false at its end.
+    async fn more(&mut self) -> Result<bool, XmlError> {
+        if self.split.is_spoiled() {
+            return Err(malformed("it is no UTF-8"));
+        }
+        let bytes = self.source.fill_buf().await.map_err(XmlError::Io)?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        if self.left == 0 {
+            return Err(XmlError::Budget);
+        }
+        let amount = bytes.len().min(PIECE);
+        self.split.push(&bytes[..amount]);
+        self.source.consume(amount);
+        self.left = self.left.saturating_sub(amount as u64);
+        Ok(true)
     }
 
     /// The next child of the element we are in, or `None` at its end.
@@ -230,9 +285,9 @@ impl<R: AsyncBufRead + Unpin> Pull<R> {
 
     /// Leaves out the rest of the element that was just started.
     pub(crate) async fn skip(&mut self) -> Result<(), XmlError> {
-        let outside = self.depth.saturating_sub(1);
+        let outside = self.open.len().saturating_sub(1);
         let mut text = String::new();
-        while self.depth > outside {
+        while self.open.len() > outside {
             text.clear();
             if let Token::Eof = self.token(&mut text).await? {
                 return Err(malformed("it ends in the middle"));
@@ -250,7 +305,7 @@ impl<R: AsyncBufRead + Unpin> Pull<R> {
                 return Err(malformed("text where none belongs"));
             }
             match token {
-                Token::Eof if self.depth == 0 => return Ok(()),
+                Token::Eof if self.open.is_empty() => return Ok(()),
                 Token::Eof => return Err(malformed("it ends in the middle")),
                 Token::End => {}
                 // A second body element or a header after the body: nothing of ours.
@@ -260,60 +315,21 @@ impl<R: AsyncBufRead + Unpin> Pull<R> {
     }
 }
 
-fn xml_error(error: quick_xml::Error) -> XmlError {
-    match error {
-        quick_xml::Error::Io(io) if io.get_ref().is_some_and(|e| e.is::<OverBudget>()) => {
-            XmlError::Budget
-        }
-        quick_xml::Error::Io(io) => XmlError::Io(io::Error::new(io.kind(), io)),
-        other => malformed(other.to_string()),
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("more than the budget")]
-struct OverBudget;
-
-/// A source that fails once it gave more than it may.
-struct Budget<R> {
-    source: R,
-    left: u64,
-}
-
-impl<R: AsyncBufRead + Unpin> AsyncBufRead for Budget<R> {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.source).poll_fill_buf(cx) {
-            Poll::Ready(Ok(bytes)) if this.left == 0 && !bytes.is_empty() => {
-                Poll::Ready(Err(io::Error::other(OverBudget)))
-            }
-            other => other,
-        }
-    }
-
-    fn consume(self: Pin<&mut Self>, amount: usize) {
-        let this = self.get_mut();
-        this.left = this.left.saturating_sub(amount as u64);
-        Pin::new(&mut this.source).consume(amount);
-    }
-}
-
-impl<R: AsyncBufRead + Unpin> AsyncRead for Budget<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let bytes = match self.as_mut().poll_fill_buf(cx) {
-            Poll::Ready(Ok(bytes)) => bytes,
-            Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-            Poll::Pending => return Poll::Pending,
-        };
-        let amount = bytes.len().min(buf.remaining());
-        buf.put_slice(&bytes[..amount]);
-        self.consume(amount);
-        Poll::Ready(Ok(()))
-    }
+/// The character that a reference stands for.
+fn character(name: &str) -> Result<char, XmlError> {
+    Ok(match BytesRef::new(name).resolve_char_ref() {
+        Ok(Some(c)) => c,
+        Ok(None) => match name {
+            "lt" => '<',
+            "gt" => '>',
+            "amp" => '&',
+            "quot" => '"',
+            "apos" => '\'',
+            _ => return Err(malformed("an entity that is not predefined")),
+        },
+        // A character that does not exist: shown as such rather than failing a whole list.
+        Err(_) => char::REPLACEMENT_CHARACTER,
+    })
 }
 
 #[cfg(test)]

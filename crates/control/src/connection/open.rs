@@ -1,6 +1,6 @@
 //! Opening a session: the certificate first, then the password.
 
-use vsphere::{Client, Credentials, Fingerprint, Session, Target, Trust};
+use vsphere::{Client, Credentials, Fingerprint, Greeted, Session, Target, Trust};
 
 use super::{Connection, LoginGate};
 use crate::failure::Failure;
@@ -39,13 +39,11 @@ pub(crate) async fn open(
     let lane = client.lane(&connection.endpoint, &connection.user).await;
     // Whoever had the lane before may have found out.
     let untried = gate.is_untried(connection)?;
-    let (trust, mut seen) = trust(client, pins, connection).await?;
-    if untried && !matches!(seen, Seen::First(_)) {
+    let (trust, mut seen, mut greeted) = trust(client, pins, connection).await?;
+    if untried && greeted.is_none() {
         // Untried logins go one by one: a server that is not there is not waited for in a row.
-        client
-            .probe(&connection.endpoint, connection.ca.as_ref())
-            .await
-            .map_err(fault::failure)?;
+        let greeting = client.greet(&connection.endpoint, connection.ca.as_ref());
+        greeted = Some(greeting.await.map_err(fault::failure)?);
     }
     let admission = gate.admit(connection).await?;
     let pinned = match &trust {
@@ -61,7 +59,7 @@ pub(crate) async fn open(
         user: connection.user.clone(),
         password: connection.password.clone(),
     };
-    let session = match client.connect_in(lane, target, credentials).await {
+    let session = match client.connect_in(lane, target, credentials, greeted).await {
         Ok(session) => {
             admission.accepted();
             session
@@ -88,21 +86,20 @@ async fn trust(
     client: &Client,
     pins: &Pins,
     connection: &Connection,
-) -> Result<(Trust, Seen), Failure> {
+) -> Result<(Trust, Seen, Option<Greeted>), Failure> {
     let ca = connection.ca.clone();
     if connection.verify_ssl {
-        return Ok((Trust::Roots { ca }, Seen::Known));
+        return Ok((Trust::Roots { ca }, Seen::Known, None));
     }
     let server = connection.endpoint.to_string();
     if let Some(pin) = pins.get(&server)? {
-        return Ok((Trust::Pinned { pin, ca }, Seen::Known));
+        return Ok((Trust::Pinned { pin, ca }, Seen::Known, None));
     }
-    let handshake = client
-        .probe(&connection.endpoint, ca.as_ref())
-        .await
-        .map_err(fault::failure)?;
+    let greeting = client.greet(&connection.endpoint, ca.as_ref());
+    let greeted = greeting.await.map_err(fault::failure)?;
+    let handshake = greeted.handshake().map_err(fault::failure)?;
+    let (shown, verifies) = (handshake.fingerprint, handshake.unverified.is_none());
     let told = pins.told(&server)?;
-    let verifies = handshake.unverified.is_none();
     if let Some(told) = told
         && told != handshake.thumbprint
         && !verifies
@@ -117,14 +114,14 @@ async fn trust(
         ));
     }
     let pins = pins.clone();
-    let pin = crate::blocking(move || pins.set_first(&server, handshake.fingerprint)).await?;
+    let pin = crate::blocking(move || pins.set_first(&server, shown)).await?;
     // Another call may have pinned another one in between: then that one counts, and
     // the handshake to come is refused if the server still shows ours. What verifies, or what
     // somebody had already compared, is not taken on faith.
-    let seen = if pin == handshake.fingerprint && !verifies && told.is_none() {
+    let seen = if pin == shown && !verifies && told.is_none() {
         Seen::First(pin)
     } else {
         Seen::Known
     };
-    Ok((Trust::Pinned { pin, ca }, seen))
+    Ok((Trust::Pinned { pin, ca }, seen, Some(greeted)))
 }

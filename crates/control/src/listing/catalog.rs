@@ -9,7 +9,7 @@ use vsphere::{FilterSpec, MoRef, Object};
 
 use super::column::{self, Column};
 use super::filter::{self, Chosen, Filter};
-use super::{Key, Listing, read};
+use super::{Keys, Listing, read};
 use crate::argument::Arguments;
 use crate::call::Call;
 use crate::failure::{Failure, nearest};
@@ -160,23 +160,19 @@ impl Catalog {
         } else {
             Vec::new()
         };
+        let order = self.order(call.arguments)?;
+        let keys = Keys::new(call, order.descending)?;
         let (first, names) = tokio::join!(
-            self.first(call, &chosen, version),
+            self.first(call, &chosen, version, order, keys),
             Containers::read_types(call.session, &above)
         );
-        let (first, names) = (first?, names?);
-        let order = self.order(call.arguments)?;
-        let listing = Listing::sorted(call, self.field, first.keys, order.descending)?;
+        let (First(keys, kinds, undecided), names) = (first?, names?);
+        let listing = Listing::page(self.field, keys);
         let mut rows: HashMap<String, Value> = HashMap::new();
         let mut size = 0;
         let page: Vec<MoRef> = listing
             .references()
-            .map(|id| {
-                MoRef::new(
-                    first.kinds.get(id).map_or(self.kinds[0], String::as_str),
-                    id,
-                )
-            })
+            .map(|id| MoRef::new(kinds.get(id).map_or(self.kinds[0], String::as_str), id))
             .collect();
         let mut read = 0;
         for chunk in page.chunks(listing.chunk()) {
@@ -198,7 +194,7 @@ impl Catalog {
             }
         }
         let mut answer = listing.answer_of(read, |id| rows.remove(id));
-        first.undecided.tell(&mut answer);
+        undecided.tell(&mut answer);
         Ok(answer)
     }
 
@@ -243,34 +239,33 @@ impl Catalog {
         }
     }
 
-    /// The first pass: keys and types of all that fit.
+    /// The first pass: all that fit are counted, and those of the page kept.
     async fn first(
         &'static self,
         call: &Call<'_>,
         chosen: &Chosen,
         version: property::Version,
+        order: Order,
+        mut keys: Keys,
     ) -> Result<First, Failure> {
-        let order = self.order(call.arguments)?;
-        let mut first = First::default();
+        let (mut kinds, mut undecided) = (HashMap::new(), Undecided::default());
         let sorted_by = order.column.map_or("name", |column| column.path);
         self.each(
             call,
             chosen,
             &[sorted_by],
             version,
-            &mut first.undecided,
+            &mut undecided,
             |object| {
                 let key = order.key(&object);
                 if object.reference.kind != self.kinds[0] {
-                    first
-                        .kinds
-                        .insert(object.reference.id.clone(), object.reference.kind);
+                    kinds.insert(object.reference.id.clone(), object.reference.kind);
                 }
-                first.keys.push((key, object.reference.id));
+                keys.add((key, object.reference.id));
             },
         )
-        .await
-        .map(|()| first)
+        .await?;
+        Ok(First(keys, kinds, undecided))
     }
 
     /// How many there are, by the values of the columns that are counted.
@@ -397,13 +392,13 @@ impl Catalog {
 }
 
 /// What the first pass found.
-#[derive(Debug, Default)]
-struct First {
-    keys: Vec<Key>,
+#[derive(Debug)]
+struct First(
+    Keys,
     /// The types of those that are not of the type that stands for all.
-    kinds: HashMap<String, String>,
-    undecided: Undecided,
-}
+    HashMap<String, String>,
+    Undecided,
+);
 
 /// How many objects were left out since what they are filtered by could not be read.
 #[derive(Debug, Default)]

@@ -61,6 +61,31 @@ async fn c2_a_page_is_read_with_unknown_elements_skipped() {
     assert!(bare.properties.is_empty() && bare.missing.is_empty());
 }
 
+#[test]
+fn c2_an_object_is_told_from_another_by_its_whole_reference() {
+    let all = [
+        ("VirtualMachine", "vm-1"),
+        ("VirtualMachine", "vm-01"),
+        ("VirtualMachine", "vm-10"),
+        ("VirtualMachine", "vm1"),
+        ("VirtualMachine", "1"),
+        ("VirtualMachine", "vm-"),
+        ("VirtualMachine", "vm-0"),
+        ("VirtualMachine", "vm-00"),
+        ("VirtualMachine", "vm-99999999999999999999"),
+        ("VirtualMachine", "vm-18446744073709551615"),
+        ("VirtualMachine", ""),
+        ("VirtualMachine", "vm-ü1"),
+        ("VirtualApp", "vm-1"),
+    ];
+    let mut seen = Seen::default();
+    for is_new in [true, false] {
+        for (kind, id) in all {
+            assert_eq!(seen.is_new(&MoRef::new(kind, id)), is_new, "{kind} {id}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn c2_a_page_reads_the_same_wherever_the_network_cuts_it() {
     let (whole, _, _) = read(PAGE.as_bytes()).await;

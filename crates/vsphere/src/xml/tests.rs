@@ -83,6 +83,100 @@ async fn c10_depth_and_size_are_bounded() {
     assert!(matches!(pull.value(tag).await, Err(XmlError::Budget)));
 }
 
+/// All tokens up to the end or to an error, and whether it was the end.
+async fn tokens(source: impl AsyncBufRead + Unpin) -> (Vec<String>, bool) {
+    let mut pull = Pull::new(source, u64::MAX);
+    let (mut all, mut text) = (Vec::new(), String::new());
+    loop {
+        text.clear();
+        let token = pull.token(&mut text).await;
+        if matches!(token, Ok(Token::Eof)) {
+            // Blanks behind the last end say nothing.
+            text.truncate(text.trim_end().len());
+        }
+        if token.is_ok() && !text.is_empty() {
+            all.push(format!("text {text:?}"));
+        }
+        match token {
+            Ok(Token::Start(tag)) => {
+                all.push(format!("start {} {:?} {:?}", tag.name, tag.ty, tag.kind));
+            }
+            Ok(Token::End) => all.push("end".to_owned()),
+            Ok(Token::Eof) => return (all, true),
+            Err(_) => return (all, false),
+        }
+    }
+}
+
+/// The same, where the library finds the tokens; nothing if it finds what it does not take.
+fn tokens_of_the_library(text: &str) -> Option<Vec<String>> {
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::Reader::from_str(text);
+    reader.config_mut().expand_empty_elements = true;
+    let (mut all, mut text, mut depth) = (Vec::new(), String::new(), 0);
+    loop {
+        let event = reader.read_event().ok()?;
+        if matches!(event, Event::Eof) {
+            text.truncate(text.trim_end().len());
+        }
+        if matches!(event, Event::Start(_) | Event::End(_) | Event::Eof) && !text.is_empty() {
+            all.push(format!("text {text:?}"));
+            text.clear();
+        }
+        match event {
+            // It takes tags without a name.
+            Event::Start(start) if start.name().as_ref().is_empty() => return None,
+            Event::Start(start) => {
+                depth += 1;
+                let mut tag = Tag::of(start.name().as_ref(), start.name().as_ref());
+                for attribute in start.attributes().with_checks(false).flatten() {
+                    let key: &str = attribute.key.as_ref();
+                    let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+                    match value {
+                        Ok(value) if key == "type" => tag.kind = Some(value.into_owned().into()),
+                        Ok(value) if key.ends_with(":type") => {
+                            tag.ty = Some(local(&value).to_owned().into());
+                        }
+                        _ => {}
+                    }
+                }
+                all.push(format!("start {} {:?} {:?}", tag.name, tag.ty, tag.kind));
+            }
+            Event::End(_) => {
+                depth -= 1;
+                all.push("end".to_owned());
+            }
+            Event::Text(piece) => text.push_str(&piece.xml10_content()),
+            Event::CData(piece) => text.push_str(&piece.xml10_content()),
+            Event::GeneralRef(reference) => text.push(character(&reference).ok()?),
+            Event::DocType(_) => return None,
+            Event::Eof => return (depth == 0).then_some(all),
+            Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::Empty(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn c10_a_tag_or_a_reference_without_an_end_is_given_up() {
+    for text in [
+        format!("<a {}", "x".repeat(100_000)),
+        format!("<a x='{}'>", "x".repeat(100_000)),
+        format!("<a></a{}>", " ".repeat(100_000)),
+        format!("<a>&#x{}41;</a>", "0".repeat(100)),
+    ] {
+        let end = text.len().min(60);
+        for piece in [1, 1000, text.len()] {
+            let source = tokio::io::BufReader::with_capacity(piece, text.as_bytes());
+            let (_, is_whole) = tokens(source).await;
+            assert!(!is_whole, "{} in pieces of {piece}", &text[..end]);
+        }
+    }
+    // A comment and a text may be longer than any piece of theirs.
+    let long = "ä ".repeat(100_000);
+    let text = format!("\u{feff}<a><!--{long}--><?x {long}?><![CDATA[{long}]]></a>");
+    assert_eq!(read(&text).await.unwrap().text(), long);
+}
+
 #[tokio::test]
 async fn c11_only_the_answer_to_the_call_counts() {
     let body = |inner: &str| {
@@ -137,6 +231,11 @@ fn almost_xml() -> impl Strategy<Value = Vec<u8>> {
         b"text \xc3\xa4 ",
         b"\xff",
         b"\0",
+        b"\r",
+        b"\n",
+        b"<c x:type = 'a&amp;b\tc' type=\"d>\" >",
+        b"</c >",
+        b"<?p ?>",
         b"<",
         b">",
         b"\"",
@@ -157,6 +256,19 @@ proptest! {
                 drop(pull.value(tag).await);
             }
         });
+    }
+
+    #[test]
+    fn c2_tokens_end_where_the_library_finds_their_end_however_they_arrive(bytes in almost_xml(), piece in 1usize..40) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (at_once, in_pieces) = runtime.block_on(async {
+            let source = tokio::io::BufReader::with_capacity(piece, &bytes[..]);
+            (tokens(&bytes[..]).await, tokens(source).await)
+        });
+        prop_assert_eq!(&at_once, &in_pieces);
+        if let Some(expected) = std::str::from_utf8(&bytes).ok().and_then(tokens_of_the_library) {
+            prop_assert_eq!((expected, true), at_once);
+        }
     }
 
     #[test]

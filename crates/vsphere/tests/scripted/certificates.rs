@@ -63,6 +63,45 @@ async fn c8_a_probe_sends_nothing_but_the_handshake() {
 }
 
 #[tokio::test]
+async fn c8_a_connection_that_was_looked_at_carries_what_comes_before_the_login_if_it_is_accepted()
+{
+    let (identity, other) = (Identity::self_signed(), Identity::self_signed());
+    let (print, another) = (
+        Fingerprint::of(&identity.leaf),
+        Fingerprint::of(&other.leaf),
+    );
+    for (pin, is_accepted) in [(print, true), (another, false)] {
+        let fake = Fake::start(identity.clone(), ordinary).await;
+        let (client, endpoint) = (client(), endpoint(fake.port));
+        let greeted = client.greet(&endpoint, None).await.unwrap();
+        assert_eq!(greeted.fingerprint(), print);
+        assert!(fake.seen().is_empty(), "something was sent");
+        let lane = client.lane(&endpoint, "user").await;
+        let target = Target {
+            endpoint,
+            trust: Trust::Pinned { pin, ca: None },
+            operation_id: None,
+        };
+        let credentials = Credentials {
+            user: "user".into(),
+            password: Secret::new("pass".into()),
+        };
+        let connected = client.connect_in(lane, target, credentials, Some(greeted));
+        match connected.await {
+            Ok(session) if is_accepted => session.logout().await.unwrap(),
+            Err(Error::CertificateChanged { seen, .. }) if !is_accepted => {
+                assert_eq!(seen, print);
+                assert!(fake.seen().is_empty(), "something was sent");
+                continue;
+            }
+            other => panic!("{other:?}"),
+        }
+        let on = |method| fake.of(method)[0].connection;
+        assert_eq!((on("RetrieveServiceContent"), on("Login")), (0, 1));
+    }
+}
+
+#[tokio::test]
 async fn c8_a_changed_certificate_is_refused_before_anything_is_sent() {
     let stored = Fingerprint::of(&Identity::self_signed().leaf);
     let identity = Identity::self_signed();
