@@ -186,7 +186,7 @@ fn try_action(site: &Site, ground: &Ground, word: &str, changes: bool, case: &Ca
             let answer = call(&arguments);
             let name = format!("{word}, {spoil:?} at {} ({at})", passed[at].method);
             judge(&name, &answer, &clean, &ground.passed(), changes, tally);
-            ground.no_session_is_left();
+            ground.no_session_is_left(&format!("{name}: {}", answer.body));
         }
     }
 }
