@@ -19,6 +19,12 @@ use case::{Case, Site, case};
 /// How many actions are under way at the same time: most of the time they wait.
 const WORKERS: usize = 12;
 
+/// How long a call may take whose answers are not spoiled: the machine may be busy.
+const UNSPOILED_S: u64 = 50;
+
+/// How long one may take whose answer may never come: that is waited for each time.
+const SPOILED_S: u64 = 2;
+
 /// Methods that change nothing, whoever calls them.
 const READS: &[&str] = &[
     "CancelRetrievePropertiesEx",
@@ -154,10 +160,10 @@ fn c11_no_action_pretends_whatever_becomes_of_the_servers_answers() {
 
 /// Tries one action: once as it is, then with each answer that matters spoiled in each way.
 fn try_action(site: &Site, ground: &Ground, word: &str, changes: bool, case: &Case, tally: &Tally) {
-    let call = |arguments: &Value| {
+    let call = |arguments: &Value, timeout_s: u64| {
         let mut all = json!({
             "action": word, "host": "127.0.0.1", "port": ground.port, "user": "user",
-            "password": "pass", "timeout_s": 2
+            "password": "pass", "timeout_s": timeout_s
         });
         merge(&mut all, arguments);
         if word == "credential_list" {
@@ -166,10 +172,10 @@ fn try_action(site: &Site, ground: &Ground, word: &str, changes: bool, case: &Ca
         site.lab.server.call(all)
     };
     // The first contact says more than the others.
-    call(&(case.arrange)(site));
+    call(&(case.arrange)(site), UNSPOILED_S);
     let arguments = (case.arrange)(site);
     ground.arm(None);
-    let clean = call(&arguments);
+    let clean = call(&arguments, UNSPOILED_S);
     if case.works && clean.is_error {
         tally.wrong(format!("{word}: {}", clean.body));
         return;
@@ -183,10 +189,10 @@ fn try_action(site: &Site, ground: &Ground, word: &str, changes: bool, case: &Ca
             }
             let arguments = (case.arrange)(site);
             ground.arm(Some((at, spoil)));
-            let answer = call(&arguments);
+            let answer = call(&arguments, SPOILED_S);
             let name = format!("{word}, {spoil:?} at {} ({at})", passed[at].method);
             judge(&name, &answer, &clean, &ground.passed(), changes, tally);
-            ground.no_session_is_left();
+            ground.no_session_is_left(&format!("{name}: {}", answer.body));
         }
     }
 }

@@ -120,12 +120,15 @@ impl Ground {
         own.cloned().collect()
     }
 
-    /// Waits until every session that was opened is closed.
-    pub(crate) fn no_session_is_left(&self) {
+    /// Waits until every session that was opened is closed. `after` is what was done last.
+    pub(crate) fn no_session_is_left(&self, after: &str) {
         let state = self.state.lock().unwrap();
         let open = |state: &mut State| state.logins > state.logouts;
         let waited = self.closed.wait_timeout_while(state, PATIENCE, open);
-        assert!(!waited.unwrap().1.timed_out(), "a session is left");
+        assert!(
+            !waited.unwrap().1.timed_out(),
+            "a session is left after {after}"
+        );
     }
 }
 

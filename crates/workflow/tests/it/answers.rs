@@ -10,7 +10,7 @@ use workflow::reply::Reply;
 use workflow::review::residue;
 use workflow::state::{Status, StepStatus};
 
-use crate::flow::{Flow, failure, lost, success};
+use crate::flow::{Flow, cancel, failure, lost, success};
 use crate::support::{Kind, Spec, definition, facts_of, person, prepared_of, step_id};
 use Kind::{Destroy, Optional, Own, Read, Retry, Write};
 
@@ -239,6 +239,22 @@ fn p18_each_reason_not_to_try_again_is_enough() {
     let claimed = sent.replied(0, Direction::Do, success());
     assert_eq!(claimed.status(), Status::RollingBack);
     assert_eq!(claimed.state.steps[0].retries, 0);
+    // It may not be repeated, whatever its author wants: since it was written, the tool has changed.
+    let flow = Flow::written(&[Destroy], definition(&Spec::of(&[Retry])));
+    let flow = flow.run().yes().prepared(0);
+    let flow = flow.yes().prepared(0);
+    let once = flow.replied(0, Direction::Do, failure(Left::Nothing));
+    assert_eq!(
+        (once.status(), once.state.steps[0].retries),
+        (Status::Failed, 0)
+    );
+    // It is to end.
+    let flow = Flow::of(&[Retry]).run().yes().prepared(0).to(cancel());
+    let over = flow.replied(0, Direction::Do, failure(Left::Nothing));
+    assert_eq!(
+        (over.status(), over.state.steps[0].retries),
+        (Status::Cancelled, 0)
+    );
     // Another member of its group failed.
     let kinds = [Write, Retry];
     let spec = Spec::of(&kinds).group(0, 2, 2, None);

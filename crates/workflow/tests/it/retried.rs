@@ -2,12 +2,12 @@
 
 use workflow::decide::{Command, Effect};
 use workflow::event::{Direction, Left};
-use workflow::model::{Each, OnFailure};
+use workflow::model::{Deed, Each, OnFailure, Retry as Again};
 use workflow::state::{Status, StepStatus};
 
 use crate::flow::{Flow, cancel, failure, success};
 use crate::support::{Kind, Spec, definition, step_id};
-use Kind::{Retry, Write};
+use Kind::{Read, Retry, Wait, Write};
 
 fn flow(spec: Spec) -> Flow {
     let kinds = spec.kinds.clone();
@@ -134,4 +134,43 @@ fn p8_what_waits_to_be_tried_again_is_over_with_the_workflow() {
     let flow = fails(does(list(4, 2).prepared(0), 1), 0).to(cancel());
     assert_eq!(flow.status(), Status::Cancelled);
     assert!(flow.state.steps.iter().all(|step| step.retry_at.is_none()));
+}
+
+#[test]
+fn p8_a_read_whose_answer_is_not_what_it_was_to_be_is_made_again() {
+    let mut written = definition(&Spec::of(&[Retry]));
+    let Deed::Call(call) = &mut written.steps[0].deed else {
+        panic!("a gate");
+    };
+    call.expect = Some("!outputs.on".to_owned());
+    let flow = Flow::written(&[Read], written).run();
+    let flow = does(flow, 0);
+    assert_eq!(flow.state.steps[0].retries, 1);
+    assert!(matches!(flow.effects[..], [Effect::Wait { .. }]));
+    let flow = does(woken(flow, 0), 0);
+    assert_eq!(flow.status(), Status::Failed);
+    assert_eq!(flow.state.steps[0].retries, 1);
+}
+
+#[test]
+fn p8_a_wait_that_is_made_again_has_all_its_time_again() {
+    let mut written = definition(&Spec::of(&[Wait]));
+    let Deed::Call(call) = &mut written.steps[0].deed else {
+        panic!("a gate");
+    };
+    call.retry = Some(Again {
+        count: 1,
+        backoff_s: 1,
+        max_backoff_s: 1,
+    });
+    let ends = |flow: &Flow| match flow.effects[..] {
+        [Effect::Poll { deadline, .. }] => deadline,
+        _ => panic!("{:?}", flow.effects),
+    };
+    let flow = Flow::written(&[Wait], written).run().prepared(0);
+    let first = ends(&flow);
+    let flow = fails(flow, 0);
+    let until = flow.state.steps[0].retry_at.unwrap();
+    let again = ends(&woken(flow, 0).prepared(0));
+    assert!(again > first && again >= until + 10_000, "{first} {again}");
 }
