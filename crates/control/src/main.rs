@@ -35,6 +35,7 @@ mod made;
 mod mcp;
 mod name;
 mod object;
+mod parting;
 mod pin;
 mod probe;
 mod profile;

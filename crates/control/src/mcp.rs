@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::parting::Parting;
 use crate::program::{Program, Request};
 use crate::schema::{self, TABLE_KEY, TOOL};
 use crate::table::Mode;
@@ -183,6 +184,7 @@ impl Server {
             client,
             cancel: context.ct,
             progress,
+            parting: Parting::default(),
         };
         // The sender is gone with the request, and with it the telling comes to its end.
         let answer = async { self.program.call(request).await };

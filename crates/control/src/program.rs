@@ -23,6 +23,7 @@ use crate::call::{Call, Sent, patience};
 use crate::connection::{self, Connection, LoginGate, Seen};
 use crate::failure::Failure;
 use crate::machine;
+use crate::parting::Parting;
 use crate::pin::Pins;
 use crate::probe::{self, Lost, Way};
 use crate::profile::{KeySource, Profiles};
@@ -65,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) cancel: CancellationToken,
     /// Where the client hears of progress in percent, if it wants to.
     pub(crate) progress: Option<UnboundedSender<i64>>,
+    /// The session that the call has had.
+    pub(crate) parting: Parting,
 }
 
 /// What `pilot` says about a call beside its arguments.
@@ -151,6 +154,7 @@ impl Program {
         let (given, request) = (&arguments, &request);
         let run = move || async move { self.run(given, password, request).await };
         let answer = guarded::guarded(call, &self.audit, run).await;
+        request.parting.end().await;
         let answer = with_effect(answer);
         match problem.filter(|_| answer.code() == Some("privilege.missing")) {
             Some(problem) => answer.with("cause", problem),
@@ -193,13 +197,12 @@ impl Program {
         let arguments = Arguments::read(row, raw, password)?;
         let mut about = Prepared::read(&request.meta)?;
         about.progress = request.progress.as_ref();
-        let cancel = &request.cancel;
         let local = self.local()?;
         if let Run::Local(run) = row.run {
             action::check(row, &arguments)?;
             return tokio::select! {
                 result = run(&local, row, &arguments) => result,
-                () = cancel.cancelled() => Err(cancelled()),
+                () = request.cancel.cancelled() => Err(cancelled()),
             };
         }
         let connection = Connection::resolve(&arguments, &local.profiles)?;
@@ -212,7 +215,7 @@ impl Program {
         let guest = connection::guest_account(&arguments, &local.profiles, &connection)?;
         let accounts = (&connection, guest.as_ref());
         // Large: what is around it would be as large, several times.
-        Box::pin(self.on_server(row, &arguments, &about, accounts, &local.pins, cancel)).await
+        Box::pin(self.on_server(row, &arguments, &about, accounts, &local.pins, request)).await
     }
 
     async fn on_server(
@@ -222,8 +225,9 @@ impl Program {
         about: &Prepared<'_>,
         (connection, guest): (&Connection, Option<&vsphere::GuestAccount>),
         pins: &Pins,
-        cancel: &CancellationToken,
+        request: &Request,
     ) -> Result<Map<String, Value>, Failure> {
+        let cancel = &request.cancel;
         let patience = patience(row, arguments);
         let deadline = tokio::time::Instant::now() + patience;
         let sent = Sent::default();
@@ -255,10 +259,10 @@ impl Program {
         };
         let failure = match result {
             Err(failure) if !cancel.is_cancelled() => failure,
-            other => return finish(session, seen, other).await,
+            other => return finish(&request.parting, session, seen, other),
         };
         let Some(doubt) = sent.doubt() else {
-            return finish(session, seen, Err(failure)).await;
+            return finish(&request.parting, session, seen, Err(failure));
         };
         let way = Way {
             client: &self.client,
@@ -306,14 +310,14 @@ impl Program {
     }
 }
 
-/// Logs out, whatever came of the call.
-async fn finish(
+/// Begins to log out, whatever came of the call.
+fn finish(
+    parting: &Parting,
     session: Session,
     seen: Seen,
     result: Result<Map<String, Value>, Failure>,
 ) -> Result<Map<String, Value>, Failure> {
-    // A failed logout is logged there; it does not change what the call did.
-    let _ = session.logout().await;
+    parting.begin(session);
     let mut body = result?;
     seen.note(&mut body);
     Ok(body)

@@ -407,7 +407,13 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Logs out and waits for it.
+    /// Starts the logout, and does not wait for it: see [`Session::logout`]. Calls that are still to
+    /// come fail with `NotAuthenticated`.
+    pub fn begin_logout(&self) {
+        self.core.end();
+    }
+
+    /// Logs out, or waits for a logout that was begun.
     ///
     /// # Errors
     /// Why the session may be left on the server until it idles out.
