@@ -106,7 +106,10 @@ enum Credential {
 /// Runs what the command line says.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let line = Line::parse();
+    // A call waits for its server most of the time. A second worker would make it wait for threads to
+    // be woken, and hold memory of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?;
     let code = runtime.block_on(async {
