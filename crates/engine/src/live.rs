@@ -195,12 +195,21 @@ impl Live {
         engine: &Engine<P>,
     ) -> Result<(), Refusal> {
         let mut core = self.core.lock().await;
+        self.flush_held(engine, &mut core).await
+    }
+
+    /// The same for who holds the core.
+    async fn flush_held<P: Ports>(
+        self: &Arc<Self>,
+        engine: &Engine<P>,
+        core: &mut Core,
+    ) -> Result<(), Refusal> {
         core.lingering = false;
         if core.pending.is_empty() {
             return Ok(());
         }
-        let effects = self.settle(engine, &mut core, None).await?;
-        self.follow(engine, &mut core, effects).await;
+        let effects = self.settle(engine, core, None).await?;
+        self.follow(engine, core, effects).await;
         Ok(())
     }
 

@@ -37,16 +37,15 @@ impl Live {
         engine: &Engine<P>,
         first: Option<u64>,
     ) -> Result<(), Refusal> {
-        {
-            let mut core = self.core.lock().await;
-            let now = core.unsaved.first().map(|recorded| recorded.seq);
-            if now > first {
-                core.lingering = false;
-                self.linger(engine, &mut core);
-                return Ok(());
-            }
+        // In one go: an event that comes after the look waits for its own time.
+        let mut core = self.core.lock().await;
+        let now = core.unsaved.first().map(|recorded| recorded.seq);
+        if now > first {
+            core.lingering = false;
+            self.linger(engine, &mut core);
+            return Ok(());
         }
-        self.flush(engine).await
+        self.flush_held(engine, &mut core).await
     }
 
     /// Waits for the deadline that is next, if there is one and nobody waits for it yet.
