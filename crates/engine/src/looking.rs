@@ -70,6 +70,22 @@ impl<P: Ports> Engine<P> {
         self.refreshed(&live).await
     }
 
+    /// The same for who only tells how far a workflow is: where the time passes, nothing of it is
+    /// made durable sooner for that, and what is durable by then is shown.
+    ///
+    /// # Errors
+    /// As [`Engine::show`].
+    pub async fn watch(&self, id: &WorkflowId, most: Duration) -> Result<Shown, Refusal> {
+        let live = self.live(id).await?;
+        match tokio::time::timeout(most, live.rest(self)).await {
+            Ok(rested) => rested?,
+            Err(_) if live.owned() => return Ok(live.shown()),
+            // Another process does it: what it stored is to be read.
+            Err(_) => {}
+        }
+        self.refreshed(&live).await
+    }
+
     /// The answers of steps that nobody has fetched yet, in the order of the steps; each is given
     /// out once. They are in memory only: after a restart there are none.
     #[must_use]

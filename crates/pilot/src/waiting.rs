@@ -56,14 +56,16 @@ pub(crate) async fn until_rest(
     let mut told = Told::default();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let slice = if progress.is_some() {
-            left.min(LOOK)
-        } else {
-            left
-        };
+        let looks = progress.is_some() && left > LOOK;
         let waited = {
             let (engine, id) = (engine.clone(), id.clone());
-            whole(async move { engine.wait(&id, slice).await })
+            whole(async move {
+                if looks {
+                    engine.watch(&id, LOOK).await
+                } else {
+                    engine.wait(&id, left).await
+                }
+            })
         };
         let shown = tokio::select! {
             shown = waited => shown?,

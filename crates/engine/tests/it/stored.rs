@@ -129,6 +129,32 @@ async fn p18_a_machine_that_stood_still_makes_no_commit_of_its_own() {
     assert_eq!(outside.journal.count(&id, "outcome"), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn p12_who_only_tells_how_far_it_is_makes_no_commit() {
+    let outside = outside();
+    let engine = World::process_with(&outside, 1, |settings| settings.linger = LONG);
+    let hold = |name| outside.companion.held.hold(Direction::Do, name);
+    hold("disk");
+    let names = ["cpu", "disk", "last"];
+    let steps = names.map(|name| get(&format!("read_{name}"), name));
+    let id = begin(&engine, json!(steps)).await;
+    outside.companion.held.wait_for(1).await;
+    outside.companion.held.let_go();
+    hold("last");
+    until_sent(&outside, "last").await;
+    let before = commits(&outside);
+    let moment = Duration::from_millis(10);
+    let told = engine.watch(&id, moment).await.unwrap();
+    assert!(told.is_busy());
+    assert_eq!(commits(&outside), before);
+    // Who asks what is there gets it durable.
+    engine.wait(&id, moment).await.unwrap();
+    assert_eq!(commits(&outside), before + 1);
+    outside.companion.held.let_go();
+    let rested = engine.watch(&id, LONG * 2).await.unwrap();
+    assert_eq!(rested.state.status(), Status::Completed);
+}
+
 /// Waits until a call of this name came.
 async fn until_sent(outside: &Outside, name: &str) {
     let sent = async {
