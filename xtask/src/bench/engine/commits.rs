@@ -30,7 +30,7 @@ pub(super) async fn measure(pilot: &Path, size: &Size, report: &mut Report) -> R
             Some(n + MORE),
         ),
         // They cost no commit each, but nothing else takes their outcomes along: those are
-        // committed after 20 ms, whatever has come together by then.
+        // committed after 50 ms, whatever has come together by then.
         ("reads", vec!["look"; n], None),
     ];
     let mut rows = Vec::new();
