@@ -33,6 +33,12 @@ const LOG_PAGES: u32 = 4096;
 /// and the transaction that came to that number.
 const LOG_LIMIT: u32 = (LOG_PAGES + 128) * (24 + 4096);
 
+/// Less free space than this, in bytes, counts as a full disk: what a transaction writes fits into it.
+const SPACE: u64 = 64 * 1024;
+
+/// With less free space than this, in bytes, what is left belongs to those who need it.
+const PLENTY: u64 = 64 * 1024 * 1024;
+
 /// The file at the path, as the file system knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -62,6 +68,18 @@ impl Place {
     /// The room that its log has.
     pub(crate) fn room(&self) -> Room {
         Room::new(self.beside("-wal"), u64::from(LOG_LIMIT))
+    }
+
+    /// Whether the disk has so much space that the log may have room ahead of time. Where it has none
+    /// for a transaction, it is full: while there is room, that would go unnoticed, and more changes
+    /// be sent.
+    pub(crate) fn has_plenty(&self) -> Result<bool, Fault> {
+        match home::free_bytes(&self.db) {
+            Ok(free) if free < SPACE => Err(Fault::Full),
+            Ok(free) => Ok(free >= PLENTY),
+            // Where it cannot be told, SQLite finds out.
+            Err(_) => Ok(false),
+        }
     }
 
     /// Which file lies there now. Reads nothing of it.

@@ -359,6 +359,7 @@ impl Thread {
         if self.identity.get() != Some(&self.place.identity()?) {
             return Err(Fault::Moved);
         }
+        let has_plenty = self.place.has_plenty()?;
         let connection = self.connection.as_mut().ok_or(Fault::Stopped)?;
         // What a rollback that failed left open.
         if !connection.is_autocommit() {
@@ -366,7 +367,9 @@ impl Thread {
         }
         home::crash::point("journal.before_transaction");
         let mut transaction = begin(connection)?;
-        self.room.make();
+        if has_plenty {
+            self.room.make();
+        }
         let mut ends = vec![Ok(()); group.len()];
         if let Err(refusal) = together(&transaction, group) {
             // SQLite gives up the whole transaction when the disk is full or fails.
