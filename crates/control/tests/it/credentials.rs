@@ -1,6 +1,6 @@
 //! Profiles: by the tool and in the terminal, and a canary password that shows up nowhere.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
@@ -19,12 +19,12 @@ pub(crate) fn with_password(mut command: Command, password: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(format!("{password}\n").as_bytes())
-        .unwrap();
+    let line = format!("{password}\n");
+    let written = child.stdin.take().unwrap().write_all(line.as_bytes());
+    // Who reads no password may have ended before it came.
+    if let Err(error) = written {
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
+    }
     child.wait_with_output().unwrap()
 }
 
