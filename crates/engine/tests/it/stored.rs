@@ -108,16 +108,7 @@ async fn p18_a_machine_that_stood_still_makes_no_commit_of_its_own() {
     let outside = outside();
     let linger = Duration::from_secs(1);
     let engine = World::process_with(&outside, 1, |settings| settings.linger = linger);
-    let hold = |name| outside.companion.held.hold(Direction::Do, name);
-    hold("disk");
-    let names = ["cpu", "disk", "last"];
-    let steps = names.map(|name| get(&format!("read_{name}"), name));
-    let id = begin(&engine, json!(steps)).await;
-    outside.companion.held.wait_for(1).await;
-    let began = commits(&outside);
-    outside.companion.held.let_go();
-    hold("last");
-    until_sent(&outside, "last").await;
+    let (id, began) = second_answer_waits(&outside, &engine).await;
     // More than the time of the second answer passes at once: nothing could go on meanwhile.
     tokio::time::advance(linger * 3).await;
     for _ in 0..1_000 {
@@ -133,16 +124,7 @@ async fn p18_a_machine_that_stood_still_makes_no_commit_of_its_own() {
 async fn p12_who_only_tells_how_far_it_is_makes_no_commit() {
     let outside = outside();
     let engine = World::process_with(&outside, 1, |settings| settings.linger = LONG);
-    let hold = |name| outside.companion.held.hold(Direction::Do, name);
-    hold("disk");
-    let names = ["cpu", "disk", "last"];
-    let steps = names.map(|name| get(&format!("read_{name}"), name));
-    let id = begin(&engine, json!(steps)).await;
-    outside.companion.held.wait_for(1).await;
-    outside.companion.held.let_go();
-    hold("last");
-    until_sent(&outside, "last").await;
-    let before = commits(&outside);
+    let (id, before) = second_answer_waits(&outside, &engine).await;
     let moment = Duration::from_millis(10);
     let told = engine.watch(&id, moment).await.unwrap();
     assert!(told.is_busy());
@@ -153,6 +135,22 @@ async fn p12_who_only_tells_how_far_it_is_makes_no_commit() {
     outside.companion.held.let_go();
     let rested = engine.watch(&id, LONG * 2).await.unwrap();
     assert_eq!(rested.state.status(), Status::Completed);
+}
+
+/// Begins three reads, of which the second was answered and the last is held: the second answer is
+/// not stored yet. With the commits before it.
+async fn second_answer_waits(outside: &Outside, engine: &Engine<World>) -> (WorkflowId, u64) {
+    let hold = |name| outside.companion.held.hold(Direction::Do, name);
+    hold("disk");
+    let names = ["cpu", "disk", "last"];
+    let steps = names.map(|name| get(&format!("read_{name}"), name));
+    let id = begin(engine, json!(steps)).await;
+    outside.companion.held.wait_for(1).await;
+    let began = commits(outside);
+    outside.companion.held.let_go();
+    hold("last");
+    until_sent(outside, "last").await;
+    (id, began)
 }
 
 /// Waits until a call of this name came.

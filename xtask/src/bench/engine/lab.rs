@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::bench::companion::TIMES;
 use crate::bench::startup::home;
@@ -115,4 +118,18 @@ pub(super) async fn run(client: &Client, id: &str) -> Result<Value> {
         bail!("the measured workflow did not complete: {answer}");
     }
     Ok(answer)
+}
+
+/// Runs workflows to their ends, all at once, and returns how long it took.
+pub(super) async fn run_all(client: &Rc<Client>, ids: &[String]) -> Result<Duration> {
+    let begun = Instant::now();
+    let mut running = JoinSet::new();
+    for id in ids {
+        let (client, id) = (Rc::clone(client), id.clone());
+        running.spawn_local(async move { run(&client, &id).await.map(|_| ()) });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
+    Ok(begun.elapsed())
 }

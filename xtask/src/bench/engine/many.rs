@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::Size;
-use super::lab::{Lab, create, run};
+use super::lab::{Lab, create, run, run_all};
 use crate::bench::report::{Report, Row, median, ms};
 use crate::mcp::Client;
 
@@ -74,16 +74,7 @@ async fn at_once(client: Client, workflows: usize, steps: usize) -> Result<(f64,
     }
     let client = Rc::new(client);
     let cpu = on_cpu(client.process())?;
-    let begun = Instant::now();
-    let mut running = JoinSet::new();
-    for id in ids {
-        let client = Rc::clone(&client);
-        running.spawn_local(async move { run(&client, &id).await.map(|_| ()) });
-    }
-    while let Some(ended) = running.join_next().await {
-        ended??;
-    }
-    let time = begun.elapsed();
+    let time = run_all(&client, &ids).await?;
     let client = Rc::into_inner(client).context("somebody still holds the client")?;
     let cpu = on_cpu(client.process())?.saturating_sub(cpu);
     client.stop().await?;

@@ -176,16 +176,8 @@ async fn create(
 
 /// Steps in a second, of all workflows together.
 async fn at_once(client: &Rc<Client>, ids: &[String], steps: usize) -> Result<f64> {
-    let begun = Instant::now();
-    let mut running = JoinSet::new();
-    for id in ids {
-        let (client, id) = (Rc::clone(client), id.clone());
-        running.spawn_local(async move { super::lab::run(&client, &id).await.map(|_| ()) });
-    }
-    while let Some(ended) = running.join_next().await {
-        ended??;
-    }
-    Ok(super::many::rate(ids.len() * steps, begun.elapsed()))
+    let time = super::lab::run_all(client, ids).await?;
+    Ok(super::many::rate(ids.len() * steps, time))
 }
 
 /// How many rows the audit log of `vmware-control` has: what it was asked, counted by itself.
